@@ -1,0 +1,3 @@
+//! The `jetpack` command.
+
+fn main() {}
