@@ -34,5 +34,6 @@
 //! * An import takes a [`stage0::keystore::Verified`], which only checks and one explicit decision of policy can make.
 //! * Whatever makes things is a list of [`steps`] with their inverses.
 
+pub mod appc;
 pub mod error;
 pub mod steps;

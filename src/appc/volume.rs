@@ -1,0 +1,275 @@
+//! Volumes, and where they are mounted (aci.md, pods.md).
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::error::Error;
+use super::json::{Fields, FromJson, deserialize_checked};
+use super::name::AcName;
+use super::port::is_false;
+
+/// The mode of an empty volume for which none is given.
+const DEFAULT_MODE: u32 = 0o755;
+/// The largest mode: permissions, set-id bits and the sticky bit.
+const MAX_MODE: u32 = 0o7777;
+
+/// Checks that `path` is absolute and can be a path at all.
+pub(super) fn check_absolute(path: &str) -> Result<(), Error> {
+    if !path.starts_with('/') {
+        return Err(Error::bad(path, "is not an absolute path"));
+    }
+    check_no_nul(path)
+}
+
+/// Checks that `text` can be handed to a system call.
+pub(super) fn check_no_nul(text: &str) -> Result<(), Error> {
+    if text.contains('\0') { Err(Error::bad(text, "has a NUL character in it")) } else { Ok(()) }
+}
+
+/// A place in an app's filesystem where it expects data from outside (aci.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MountPoint {
+    /// What volumes and mounts are matched to it by. Several mount points may have one name.
+    pub name: AcName,
+    /// The absolute path inside the root filesystem.
+    pub path: String,
+    /// Whether the app only reads there.
+    #[serde(skip_serializing_if = "is_false")]
+    pub read_only: bool,
+}
+
+impl MountPoint {
+    /// Checks the path.
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        check_absolute(&self.path).map_err(|e| e.field("path"))
+    }
+}
+
+impl FromJson for MountPoint {
+    fn from_json(value: &Value) -> Result<Self, Error> {
+        let fields = Fields::of(value)?;
+        Ok(MountPoint {
+            name: fields.required("name")?,
+            path: fields.required_text("path")?,
+            read_only: fields.or_default("readOnly")?,
+        })
+    }
+}
+
+/// A volume's place in one app (pods.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mount {
+    /// The name of one of the pod's volumes, unless `app_volume` is given.
+    pub volume: AcName,
+    /// The absolute path inside the app's root filesystem.
+    pub path: String,
+    /// The volume itself, in place of the pod's of that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_volume: Option<Volume>,
+}
+
+impl Mount {
+    /// Checks the path and the volume.
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        check_absolute(&self.path).map_err(|e| e.field("path"))?;
+        self.app_volume.as_ref().map_or(Ok(()), Volume::validate).map_err(|e| e.field("appVolume"))
+    }
+}
+
+impl FromJson for Mount {
+    fn from_json(value: &Value) -> Result<Self, Error> {
+        let fields = Fields::of(value)?;
+        Ok(Mount {
+            volume: fields.required("volume")?,
+            path: fields.required_text("path")?,
+            app_volume: fields.optional("appVolume")?,
+        })
+    }
+}
+
+/// Storage that the apps of a pod can mount (pods.md).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// What mounts call it by.
+    pub name: AcName,
+    /// Where its contents come from.
+    pub kind: VolumeKind,
+    /// Whether nobody in the pod may write to it.
+    pub read_only: bool,
+}
+
+/// Where a volume's contents come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeKind {
+    /// A directory of the pod's own that begins empty.
+    Empty {
+        /// Its permissions, `0o755` unless given; never more than `0o7777`.
+        mode: u32,
+        /// Its owner, 0 unless given.
+        uid: u32,
+        /// Its group, 0 unless given.
+        gid: u32,
+    },
+    /// A directory (or file) of the host.
+    Host {
+        /// Its absolute path on the host.
+        source: String,
+        /// Whether what is mounted below it comes along; true unless given.
+        recursive: bool,
+    },
+}
+
+impl VolumeKind {
+    /// An empty volume with the mode and owner that one has when nothing is said.
+    pub fn empty() -> Self {
+        VolumeKind::Empty { mode: DEFAULT_MODE, uid: 0, gid: 0 }
+    }
+}
+
+impl Volume {
+    /// Checks the host's path or the mode.
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        match &self.kind {
+            VolumeKind::Host { source, .. } => check_absolute(source).map_err(|e| e.field("source")),
+            VolumeKind::Empty { mode, .. } if *mode > MAX_MODE => Err(bad_mode(&format!("{mode:o}")).field("mode")),
+            VolumeKind::Empty { .. } => Ok(()),
+        }
+    }
+}
+
+fn bad_mode(text: &str) -> Error {
+    Error::bad(text, "is not an octal mode such as 0755")
+}
+
+/// The mode in an empty volume's `mode` field.
+struct Mode(u32);
+
+impl FromJson for Mode {
+    fn from_json(value: &Value) -> Result<Self, Error> {
+        let text = String::from_json(value)?;
+        let is_octal = (1..=5).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
+        let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| is_octal && *mode <= MAX_MODE);
+        mode.map(Mode).ok_or_else(|| bad_mode(&text))
+    }
+}
+
+impl FromJson for Volume {
+    fn from_json(value: &Value) -> Result<Self, Error> {
+        let fields = Fields::of(value)?;
+        let kind = match fields.required_text("kind")?.as_str() {
+            "empty" => {
+                refuse(&fields, &["source"], "empty")?;
+                VolumeKind::Empty {
+                    mode: fields.optional("mode")?.map_or(DEFAULT_MODE, |Mode(mode)| mode),
+                    uid: fields.or_default("uid")?,
+                    gid: fields.or_default("gid")?,
+                }
+            }
+            "host" => {
+                refuse(&fields, &["mode", "uid", "gid"], "host")?;
+                VolumeKind::Host {
+                    source: fields.required_text("source")?,
+                    recursive: fields.optional("recursive")?.unwrap_or(true),
+                }
+            }
+            other => return Err(Error::bad(other, "is not a kind of volume (empty, host)").field("kind")),
+        };
+        Ok(Volume { name: fields.required("name")?, kind, read_only: fields.or_default("readOnly")? })
+    }
+}
+
+/// Refuses fields that belong to the other kind of volume.
+fn refuse(fields: &Fields<'_>, names: &[&str], kind: &str) -> Result<(), Error> {
+    for name in names {
+        if fields.raw(name)?.is_some_and(|value| !is_blank(value)) {
+            return Err(Error::new(format!("does not go with kind \"{kind}\"")).field(name));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a field holds what the Go schema takes for absent: null or no text.
+fn is_blank(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(str::is_empty)
+}
+
+impl Serialize for Volume {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", &self.name)?;
+        match &self.kind {
+            VolumeKind::Empty { mode, uid, gid } => {
+                map.serialize_entry("kind", "empty")?;
+                map.serialize_entry("mode", &format_args!("{mode:04o}"))?;
+                map.serialize_entry("uid", uid)?;
+                map.serialize_entry("gid", gid)?;
+            }
+            VolumeKind::Host { source, recursive } => {
+                map.serialize_entry("kind", "host")?;
+                map.serialize_entry("source", source)?;
+                if !recursive {
+                    map.serialize_entry("recursive", recursive)?;
+                }
+            }
+        }
+        if self.read_only {
+            map.serialize_entry("readOnly", &true)?;
+        }
+        map.end()
+    }
+}
+
+deserialize_checked!(Volume);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_are_read_and_written() {
+        for (text, written) in [
+            (r#"{"name":"a","kind":"empty"}"#, r#"{"name":"a","kind":"empty","mode":"0755","uid":0,"gid":0}"#),
+            (
+                r#"{"name":"a","kind":"empty","mode":"1777","uid":7,"gid":8,"readOnly":true,"source":"","recursive":true}"#,
+                r#"{"name":"a","kind":"empty","mode":"1777","uid":7,"gid":8,"readOnly":true}"#,
+            ),
+            (
+                r#"{"name":"a","kind":"host","source":"/x","recursive":true,"readOnly":false}"#,
+                r#"{"name":"a","kind":"host","source":"/x"}"#,
+            ),
+            (
+                r#"{"name":"a","kind":"host","source":"/x","recursive":false,"readOnly":true,"mode":null}"#,
+                r#"{"name":"a","kind":"host","source":"/x","recursive":false,"readOnly":true}"#,
+            ),
+        ] {
+            let volume: Volume = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&volume).unwrap(), written);
+            assert_eq!(serde_json::from_str::<Volume>(written).unwrap(), volume);
+        }
+    }
+
+    #[test]
+    fn volumes_are_refused() {
+        for (text, error) in [
+            (r#"{"name":"a"}"#, "kind: required but missing"),
+            (r#"{"name":"a","kind":"tmpfs"}"#, "kind: \"tmpfs\" is not a kind of volume (empty, host)"),
+            (r#"{"kind":"empty"}"#, "name: required but missing"),
+            (r#"{"name":"a","kind":"empty","source":"/x"}"#, "source: does not go with kind \"empty\""),
+            (r#"{"name":"a","kind":"host"}"#, "source: required but missing"),
+            (r#"{"name":"a","kind":"host","source":"x"}"#, "source: \"x\" is not an absolute path"),
+            (r#"{"name":"a","kind":"host","source":"/\u0000"}"#, "source: \"/\\0\" has a NUL character in it"),
+            (r#"{"name":"a","kind":"host","source":"/x","uid":0}"#, "uid: does not go with kind \"host\""),
+            (r#"{"name":"a","kind":"host","source":"/x","MODE":"0755"}"#, "mode: does not go with kind \"host\""),
+            (r#"{"name":"a","kind":"empty","mode":"0o755"}"#, "mode: \"0o755\" is not an octal mode such as 0755"),
+            (r#"{"name":"a","kind":"empty","mode":"+755"}"#, "mode: \"+755\" is not an octal mode such as 0755"),
+            (r#"{"name":"a","kind":"empty","mode":"17777"}"#, "mode: \"17777\" is not an octal mode such as 0755"),
+            (r#"{"name":"a","kind":"empty","mode":493}"#, "mode: 493 is not a string"),
+            (r#"{"name":"a","kind":"empty","uid":-1}"#, "uid: -1 is not an integer between 0 and 4294967295"),
+        ] {
+            assert_eq!(serde_json::from_str::<Volume>(text).unwrap_err().to_string(), error);
+        }
+    }
+}
