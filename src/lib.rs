@@ -35,5 +35,6 @@
 //! * Whatever makes things is a list of [`steps`] with their inverses.
 
 pub mod appc;
+pub mod config;
 pub mod error;
 pub mod steps;

@@ -1,0 +1,238 @@
+//! The table of keys: the one source for defaults, documentation and the check for unknown keys.
+
+use KeyDefault::{ByKernel, Unset, Value};
+
+/// The installation prefix, chosen when Jetpack is built (`JETPACK_PREFIX`).
+pub const PREFIX: &str = match option_env!("JETPACK_PREFIX") {
+    Some(prefix) => prefix,
+    None => "/usr/local",
+};
+
+/// What a key is when nobody sets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyDefault {
+    /// Nothing.
+    Unset,
+    /// The same on every kernel.
+    Value(&'static str),
+    /// Different by kernel; empty means unset. Kernels other than FreeBSD are treated as Linux.
+    ByKernel {
+        /// On FreeBSD.
+        freebsd: &'static str,
+        /// On Linux.
+        linux: &'static str,
+    },
+}
+
+impl KeyDefault {
+    /// The default on the kernel named as in [`std::env::consts::OS`].
+    pub fn on(self, os: &str) -> Option<&'static str> {
+        let value = match self {
+            KeyDefault::Unset => "",
+            KeyDefault::Value(value) => value,
+            KeyDefault::ByKernel { freebsd, linux } => {
+                if os == "freebsd" {
+                    freebsd
+                } else {
+                    linux
+                }
+            }
+        };
+        Some(value).filter(|v| !v.is_empty())
+    }
+}
+
+/// One key, or a family of keys that ends in a capitalized placeholder (`root.zfs.PROPERTY`).
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The key as it is written.
+    pub name: &'static str,
+    /// Its value when nobody sets it; references are not expanded.
+    pub default: KeyDefault,
+    /// What it is for, in one line.
+    pub doc: &'static str,
+    /// Whether its value is shown only when asked for by name.
+    pub secret: bool,
+    /// Whether it has an effect in this version; the others are accepted and reserved.
+    pub in_use: bool,
+}
+
+impl Key {
+    /// What the keys of a family begin with, the dot included.
+    pub fn family_prefix(&self) -> Option<&'static str> {
+        let (prefix, last) = self.name.split_at(self.name.rfind('.')? + 1);
+        last.bytes().all(|b| b.is_ascii_uppercase()).then_some(prefix)
+    }
+
+    fn is(&self, name: &str) -> bool {
+        match self.family_prefix() {
+            Some(prefix) => name.len() > prefix.len() && name.starts_with(prefix),
+            None => self.name == name,
+        }
+    }
+}
+
+const fn used(name: &'static str, default: KeyDefault, doc: &'static str) -> Key {
+    Key { name, default, doc, secret: false, in_use: true }
+}
+
+const fn reserved(name: &'static str, default: KeyDefault, doc: &'static str) -> Key {
+    Key { name, default, doc, secret: false, in_use: false }
+}
+
+const fn secret(name: &'static str, doc: &'static str) -> Key {
+    Key { name, default: KeyDefault::Unset, doc, secret: true, in_use: false }
+}
+
+/// All keys, sorted by name.
+pub static KEYS: &[Key] = &[
+    used("ace.dns-servers", Unset, "DNS servers inside pods, separated by blanks; unset: the host's resolv.conf"),
+    used("ace.jailConf.PARAMETER", Unset, "a jail parameter of every pod (FreeBSD); empty takes a default away"),
+    used("ace.jailConf.securelevel", Value("2"), "the securelevel of every pod (FreeBSD)"),
+    reserved("allow.autodiscovery", Value("on"), "whether a missing image is looked up and fetched by its name"),
+    reserved("allow.http", Value("off"), "whether images may be fetched over plain HTTP"),
+    used("allow.no-signature", Value("off"), "whether images without a trusted signature are accepted"),
+    used("debug", Value("off"), "whether to say on standard error what is being done"),
+    reserved("images.aci.compression", Value("xz"), "the compression of images made here: xz, bzip2, gzip or none"),
+    reserved("images.zfs.PROPERTY", Unset, "a ZFS property of the images dataset; empty takes a default away"),
+    reserved("images.zfs.atime", Value("off"), "whether the images dataset records access times"),
+    reserved("images.zfs.compress", Value("lz4"), "the compression of the images dataset"),
+    #[cfg(feature = "testing")]
+    used("isolation", Value("native"), "the isolation backend: native, or fake, which touches nothing (tests only)"),
+    reserved("jail.interface", ByKernel { freebsd: "lo1", linux: "jet0" }, "the interface of the pods' addresses"),
+    used("jail.namePrefix", Value("jetpack/"), "what the names of jails begin with; the pod's UUID follows"),
+    reserved("mds.keep-uid", Value("off"), "whether the metadata service goes on as the user that started it"),
+    reserved("mds.logfile", Unset, "the log of the metadata service; unset or -: standard error; none: no log"),
+    reserved("mds.pidfile", Unset, "where the metadata service writes its process ID"),
+    reserved("mds.port", Value("1104"), "the port of the metadata service"),
+    secret("mds.signing-key", "the key, in hexadecimal, with which the metadata service signs for pods"),
+    secret("mds.token-key", "the key, in hexadecimal, of the tokens by which the metadata service knows pods"),
+    reserved("mds.user", Value("_jetpack"), "the user the metadata service runs as"),
+    used("path.libexec", Value("${path.prefix}/libexec/jetpack"), "where the helper programs are"),
+    used("path.prefix", Value(PREFIX), "the installation prefix"),
+    used("path.share", Value("${path.prefix}/share/jetpack"), "where the data files are"),
+    reserved("pods.zfs.PROPERTY", Unset, "a ZFS property of the pods dataset"),
+    used("root.path", Value("${root.zfs.mountpoint}"), "where images and pods are kept"),
+    reserved("root.zfs", ByKernel { freebsd: "zroot/jetpack", linux: "" }, "the ZFS dataset of images and pods"),
+    reserved("root.zfs.PROPERTY", Unset, "a ZFS property of the root dataset"),
+    used("root.zfs.mountpoint", Value("/var/jetpack"), "where the root dataset is mounted; the same as root.path"),
+    used("run.net", Value("none"), "the network of a pod that asks for none: none or host"),
+    used("storage", Unset, "the storage backend: overlay, dir or zfs; unset: zfs where root.zfs is set"),
+];
+
+/// The entry of a key: its own, else its family's.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    let own = KEYS.iter().find(|k| k.family_prefix().is_none() && k.is(name));
+    own.or_else(|| KEYS.iter().find(|k| k.is(name)))
+}
+
+/// The known key that an unknown one was most likely meant to be.
+pub(super) fn nearest(name: &str) -> Option<String> {
+    let candidates = KEYS.iter().map(|key| match key.family_prefix() {
+        None => key.name.to_owned(),
+        Some(prefix) => {
+            // Compare as many leading parts as the family has, and keep what follows as it was written.
+            let dots = prefix.matches('.').count();
+            let at = name.match_indices('.').nth(dots - 1).map_or(name.len(), |(at, _)| at + 1);
+            format!("{prefix}{}", &name[at..])
+        }
+    });
+    let (distance, best) =
+        candidates.filter(|c| find(c).is_some()).map(|c| (strsim::osa_distance(name, &c), c)).min()?;
+    (distance <= 3 && distance * 3 <= name.chars().count()).then_some(best)
+}
+
+/// Whether a key, or the one that it was most likely meant to be, holds a secret.
+pub(super) fn is_secret(name: &str) -> bool {
+    match find(name) {
+        Some(key) => key.secret,
+        None => nearest(name).and_then(|n| find(&n)).is_some_and(|key| key.secret),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../../conf/jetpack.conf.sample");
+    const MANUAL: &str = include_str!("../../conf/man/jetpack.conf.5");
+
+    /// The keys that people are told of: `isolation` is for tests only.
+    fn documented() -> impl Iterator<Item = &'static Key> {
+        KEYS.iter().filter(|k| k.name != "isolation")
+    }
+
+    /// The default as the documents have it: the one of FreeBSD, and the usual prefix.
+    fn default_in_documents(key: &Key) -> &'static str {
+        if key.name == "path.prefix" { "/usr/local" } else { key.default.on("freebsd").unwrap_or_default() }
+    }
+
+    #[test]
+    fn table_is_sorted_and_complete() {
+        assert!(KEYS.iter().map(|k| k.name).is_sorted());
+        assert!(KEYS.iter().all(|k| !k.doc.is_empty() && find(k.name).is_some()));
+        let secret: Vec<_> = KEYS.iter().filter(|k| k.secret).map(|k| k.name).collect();
+        assert_eq!(secret, ["mds.signing-key", "mds.token-key"]);
+        let families: Vec<_> = KEYS.iter().filter_map(Key::family_prefix).collect();
+        assert_eq!(families, ["ace.jailConf.", "images.zfs.", "pods.zfs.", "root.zfs."]);
+        for (name, expected) in [
+            ("root.zfs.mountpoint", Some("root.zfs.mountpoint")),
+            ("root.zfs.quota", Some("root.zfs.PROPERTY")),
+            ("root.zfs", Some("root.zfs")),
+            ("root.zfs.", None),
+            ("root", None),
+        ] {
+            assert_eq!(find(name).map(|k| k.name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn sample_has_every_key_once_with_its_default() {
+        let mut settings: Vec<&str> = SAMPLE.lines().filter_map(|l| l.strip_prefix('#')).collect();
+        settings.retain(|l| !l.is_empty() && !l.starts_with([' ', '#']));
+        settings.sort_unstable();
+        let mut expected: Vec<_> = documented().map(|k| format!("{} = {}", k.name, default_in_documents(k))).collect();
+        expected.iter_mut().for_each(|l| l.truncate(l.trim_end().len()));
+        expected.sort_unstable();
+        assert_eq!(settings, expected);
+        assert!(SAMPLE.lines().all(|l| l.is_empty() || l.starts_with('#')), "a setting is not commented out");
+    }
+
+    #[test]
+    fn sample_says_what_is_not_used_and_what_differs() {
+        for key in documented() {
+            let setting = format!("\n#{} =", key.name);
+            let block = SAMPLE.split("\n\n").map(|b| format!("\n{b}")).find(|b| b.contains(&setting)).expect(key.name);
+            assert_eq!(!block.contains("# Not used yet"), key.in_use, "{}", key.name);
+            if let KeyDefault::ByKernel { freebsd, linux } = key.default {
+                assert!(block.contains(freebsd) && block.contains(linux) && block.contains("Linux"), "{}", key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn manual_has_every_key_once_with_its_default() {
+        let items: Vec<&str> = MANUAL.split("\n.It Va ").skip(1).collect();
+        assert_eq!(items.len(), documented().count());
+        for key in documented() {
+            let head = match key.family_prefix() {
+                Some(prefix) => format!("{prefix} Ns Ar {}\n", &key.name[prefix.len()..]),
+                None => format!("{}\n", key.name),
+            };
+            let item = items.iter().find_map(|i| i.strip_prefix(&head)).expect(key.name);
+            let item = item.split("\n.Ss ").next().unwrap_or_default();
+            let default = match (key.default, default_in_documents(key)) {
+                (KeyDefault::ByKernel { freebsd, linux: "" }, _) => {
+                    format!(".Po\n.Dq Li {freebsd}\non\n.Fx ,\nunset on Linux\n.Pc\n")
+                }
+                (KeyDefault::ByKernel { freebsd, linux }, _) => {
+                    format!(".Po\n.Dq Li {freebsd}\non\n.Fx ,\n.Dq Li {linux}\non Linux\n.Pc\n")
+                }
+                (_, "") => ".Pq unset\n".to_owned(),
+                (_, value) => format!(".Pq Dq Li {value}\n"),
+            };
+            assert!(item.starts_with(&default), "{}: {item}", key.name);
+            assert_eq!(!item.contains("\nNot used yet"), key.in_use, "{}", key.name);
+        }
+    }
+}
