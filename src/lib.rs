@@ -38,3 +38,4 @@ pub mod appc;
 pub mod config;
 pub mod error;
 pub mod steps;
+pub mod sys;

@@ -1,0 +1,100 @@
+//! What only FreeBSD has: jails, nmount(2), procctl(2).
+
+mod agent;
+pub mod attrs;
+mod jail;
+mod mount;
+
+pub use agent::{AgentExe, spawn_agent};
+pub use jail::{attach, create, remove};
+pub use mount::{mount, unmount};
+
+use std::os::fd::RawFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::{Call, Result};
+
+/// Marks every descriptor from `first` on for closing on exec.
+///
+/// # Errors
+/// Never: where close_range(2) lacks the flag (before FreeBSD 15), the descriptors are walked.
+pub fn close_on_exec_from(first: RawFd) -> Result<()> {
+    let flags = libc::c_int::try_from(libc::CLOSE_RANGE_CLOEXEC).unwrap_or(0);
+    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC closes nothing now.
+    if unsafe { libc::close_range(libc::c_uint::try_from(first).unwrap_or(0), libc::c_uint::MAX, flags) } == 0 {
+        return Ok(());
+    }
+    // SAFETY: getdtablesize(2) has no arguments. The limit is that of the process, small enough to walk.
+    let limit = unsafe { libc::getdtablesize() };
+    for fd in first..limit {
+        // SAFETY: F_SETFD changes a flag of the descriptor, if it is open; that it is not is expected of most.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// Has the kernel send SIGKILL to this process when its parent dies.
+///
+/// # Errors
+/// Never on a FreeBSD that has the call (11.2).
+pub fn die_with_parent() -> Result<()> {
+    let mut signal = libc::SIGKILL;
+    // SAFETY: PROC_PDEATHSIG_CTL reads the number that the pointer names.
+    let result = unsafe { libc::procctl(libc::P_PID, own_id(), libc::PROC_PDEATHSIG_CTL, (&raw mut signal).cast()) };
+    Errno::result(result).map(drop).call(|| "procctl(PROC_PDEATHSIG_CTL, SIGKILL)")
+}
+
+/// Hides this process's memory from debuggers: nobody in the jail can look into the agent.
+///
+/// # Errors
+/// Never on a FreeBSD that has the call (10.2).
+pub fn forbid_tracing() -> Result<()> {
+    let mut control = libc::PROC_TRACE_CTL_DISABLE;
+    // SAFETY: PROC_TRACE_CTL reads the number that the pointer names.
+    let result = unsafe { libc::procctl(libc::P_PID, own_id(), libc::PROC_TRACE_CTL, (&raw mut control).cast()) };
+    Errno::result(result).map(drop).call(|| "procctl(PROC_TRACE_CTL, DISABLE)")
+}
+
+/// Makes this process the app's: its user and groups. There are no capabilities here, so `capabilities` must be empty.
+///
+/// # Errors
+/// The process lacks the rights for a step, or `capabilities` is not empty.
+pub fn become_app(uid: u32, gid: u32, groups: &[u32], capabilities: &[String], no_new_privileges: bool) -> Result<()> {
+    if !capabilities.is_empty() {
+        return Err(super::Error::new(format!("capset({capabilities:?})"), Errno::ENOSYS));
+    }
+    super::process::set_groups(gid, groups)?;
+    super::process::set_user(uid)?;
+    if no_new_privileges {
+        let mut control = libc::PROC_NO_NEW_PRIVS_ENABLE;
+        // SAFETY: PROC_NO_NEW_PRIVS_CTL reads the number that the pointer names.
+        let result =
+            unsafe { libc::procctl(libc::P_PID, own_id(), libc::PROC_NO_NEW_PRIVS_CTL, (&raw mut control).cast()) };
+        Errno::result(result).call(|| "procctl(PROC_NO_NEW_PRIVS_CTL, ENABLE)")?;
+    }
+    Ok(())
+}
+
+/// Writes what is in the kernel's caches to the disk. There is no syncfs(2): all filesystems are meant.
+///
+/// # Errors
+/// Never.
+pub fn sync_filesystem(_path: &Path) -> Result<()> {
+    // SAFETY: sync(2) has no arguments.
+    unsafe { libc::sync() };
+    Ok(())
+}
+
+/// Whether `stack` can be mounted: there is no overlayfs here.
+///
+/// # Errors
+/// Always.
+pub fn try_overlay(_stack: &super::rootfs::RootFs) -> Result<()> {
+    Err(super::Error::new("mount(\"overlay\")", Errno::EOPNOTSUPP))
+}
+
+fn own_id() -> libc::id_t {
+    libc::id_t::from(std::process::id())
+}

@@ -1,0 +1,203 @@
+//! Processes: forking, waiting, identities, and the descriptors that a new program gets.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Gid, Pid, Uid};
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Error, Result};
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The exit code that shells and other runtimes show: the code itself, or 128 + the signal's number.
+    pub fn code(self) -> u8 {
+        let code = match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        };
+        u8::try_from(code & 0xff).unwrap_or(u8::MAX)
+    }
+
+    /// Whether it was a success.
+    pub fn success(self) -> bool {
+        self == Exit::Code(0)
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Signal(signal) => match nix::sys::signal::Signal::try_from(*signal) {
+                Ok(known) => write!(f, "killed by {known}"),
+                Err(_) => write!(f, "killed by signal {signal}"),
+            },
+        }
+    }
+}
+
+/// A pipe whose ends are closed on exec.
+///
+/// # Errors
+/// No descriptors are left.
+pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).call(|| "pipe2(O_CLOEXEC)")
+}
+
+/// Forks. The child runs `child` and exits at once with what it returns; no destructors of the parent's values run in it.
+///
+/// The calling process must have one thread only: `child` allocates.
+///
+/// # Errors
+/// No process can be made.
+pub fn fork(child: impl FnOnce() -> i32) -> Result<Pid> {
+    // SAFETY: the callers (the runner and the agent of a pod) are single-threaded, so the child may use the whole library.
+    match unsafe { nix::unistd::fork() }.call(|| "fork()")? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => exit_now(child()),
+    }
+}
+
+/// Ends this process without running exit handlers.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) does not return and touches no memory.
+    unsafe { libc::_exit(code) }
+}
+
+/// Reaps one child that has ended, if there is one: its process id and how it ended.
+///
+/// # Errors
+/// waitpid(2) failed for another reason than that there is no child.
+pub fn reap_any() -> Result<Option<(Pid, Exit)>> {
+    loop {
+        return match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => Ok(Some((pid, Exit::Code(code)))),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => Ok(Some((pid, Exit::Signal(signal as i32)))),
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => Ok(None),
+            Ok(_) | Err(Errno::EINTR) => continue,
+            Err(errno) => Err(Error::new("waitpid(-1, WNOHANG)", errno)),
+        };
+    }
+}
+
+/// Waits for the child `pid` to end.
+///
+/// # Errors
+/// It is no child of this process.
+pub fn wait(pid: Pid) -> Result<Exit> {
+    loop {
+        return match waitpid(pid, None) {
+            Ok(WaitStatus::Exited(_, code)) => Ok(Exit::Code(code)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Exit::Signal(signal as i32)),
+            Ok(_) | Err(Errno::EINTR) => continue,
+            Err(errno) => Err(Error::new(format!("waitpid({pid})"), errno)),
+        };
+    }
+}
+
+/// Puts `fds[i]` on descriptor `i` for each `i`, open across exec, and marks everything above for closing on exec.
+///
+/// # Errors
+/// A descriptor cannot be duplicated.
+pub fn arrange_descriptors(fds: &[BorrowedFd<'_>]) -> Result<()> {
+    let count = RawFd::try_from(fds.len()).unwrap_or(RawFd::MAX);
+    let above: Vec<OwnedFd> = fds.iter().map(|fd| duplicate_above(*fd, count - 1)).collect::<Result<_>>()?;
+    for (to, from) in above.iter().enumerate() {
+        let to = RawFd::try_from(to).unwrap_or(RawFd::MAX);
+        // SAFETY: dup2(2) replaces descriptor `to`; this process is about to exec and uses the old one no more.
+        Errno::result(unsafe { libc::dup2(from.as_raw_fd(), to) })
+            .call(|| format!("dup2({}, {to})", from.as_raw_fd()))?;
+    }
+    super::os::close_on_exec_from(count)
+}
+
+/// A copy of `fd` with a number above `above`, closed on exec.
+///
+/// # Errors
+/// No descriptors are left.
+pub fn duplicate_above(fd: BorrowedFd<'_>, above: RawFd) -> Result<OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: F_DUPFD_CLOEXEC takes a number and makes a new descriptor.
+    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, above + 1) };
+    let copy = Errno::result(copy).call(|| format!("fcntl({}, F_DUPFD_CLOEXEC)", fd.as_raw_fd()))?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Takes ownership of a descriptor that this process inherited under a known number.
+///
+/// # Errors
+/// The descriptor is not open.
+pub fn inherited(fd: RawFd) -> Result<OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: F_SETFD changes a flag of the descriptor, if it is open.
+    let result = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    Errno::result(result).call(|| format!("fcntl({fd}, F_SETFD)"))?;
+    // SAFETY: it is open, and each inherited descriptor is asked for once, at the start of the agent.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Puts this process into `groups`, with `gid` as its own.
+///
+/// # Errors
+/// The process may not, or there are more groups than the kernel allows.
+pub fn set_groups(gid: u32, groups: &[u32]) -> Result<()> {
+    // SAFETY: the pointer and the length describe `groups`.
+    let result = unsafe { libc::setgroups(groups.len() as _, groups.as_ptr()) };
+    Errno::result(result).call(|| format!("setgroups({groups:?})"))?;
+    let gid = Gid::from_raw(gid);
+    nix::unistd::setresgid(gid, gid, gid).call(|| format!("setresgid({gid})"))
+}
+
+/// Makes this process `uid`'s, for good.
+///
+/// # Errors
+/// The process may not.
+pub fn set_user(uid: u32) -> Result<()> {
+    let uid = Uid::from_raw(uid);
+    nix::unistd::setresuid(uid, uid, uid).call(|| format!("setresuid({uid})"))
+}
+
+/// Replaces this process by `program`.
+///
+/// # Errors
+/// Always, if it returns: the program cannot be executed.
+pub fn exec(program: &OsStr, argv: &[CString], env: &[CString]) -> Error {
+    let path = match CString::new(program.as_bytes()) {
+        Ok(path) => path,
+        Err(_) => return Error::new(format!("execve({program:?})"), Errno::EINVAL),
+    };
+    let Err(errno) = nix::unistd::execve(&path, argv, env);
+    Error::new(format!("execve({program:?})"), errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_the_shells() {
+        assert_eq!(Exit::Code(3).code(), 3);
+        assert_eq!(Exit::Signal(9).code(), 137);
+        assert_eq!(Exit::Signal(15).to_string(), "killed by SIGTERM");
+    }
+
+    #[test]
+    fn a_forked_child_gives_its_code() {
+        let pid = fork(|| 42).unwrap();
+        assert_eq!(wait(pid).unwrap(), Exit::Code(42));
+    }
+}

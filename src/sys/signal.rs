@@ -1,0 +1,103 @@
+//! Signals that arrive as bytes on a pipe, so that one poll(2) can wait for them and for descriptors.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+use super::{Call, Result};
+
+static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// The signals that a person or a service manager sends to a program, and that are therefore passed on to an app.
+pub const FORWARDED: [Signal; 8] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGCONT,
+];
+
+/// The reading end of the pipe. One per process.
+#[derive(Debug)]
+pub struct Signals(OwnedFd);
+
+extern "C" fn note(signal: libc::c_int) {
+    let saved = Errno::last_raw();
+    let byte = [u8::try_from(signal).unwrap_or(0)];
+    let fd = PIPE.load(Ordering::Relaxed);
+    // SAFETY: write(2) is async-signal-safe and the buffer is one byte long. A full pipe loses a repetition only.
+    unsafe { libc::write(fd, byte.as_ptr().cast(), 1) };
+    Errno::set_raw(saved);
+}
+
+impl Signals {
+    /// Catches `signals` from now on, also if the parent had them blocked; one that is ignored already (as under nohup(1))
+    /// stays ignored. Children can be waited for afterwards, even if the parent ignored their ends.
+    ///
+    /// # Errors
+    /// The pipe cannot be made, or a signal cannot be caught.
+    pub fn catch(signals: &[Signal]) -> Result<Signals> {
+        let (read, write) = super::process::pipe()?;
+        set_nonblocking(&read)?;
+        set_nonblocking(&write)?;
+        PIPE.store(write.into_raw_fd(), Ordering::Relaxed);
+        let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default action runs no code of ours.
+        unsafe { sigaction(Signal::SIGCHLD, &default) }.call(|| "sigaction(SIGCHLD)")?;
+        for signal in signals {
+            // SAFETY: the handler only calls write(2) and keeps errno.
+            let before = unsafe { sigaction(*signal, &action) }.call(|| format!("sigaction({signal})"))?;
+            if matches!(before.handler(), SigHandler::SigIgn) {
+                // SAFETY: puts back what was there.
+                unsafe { sigaction(*signal, &before) }.call(|| format!("sigaction({signal})"))?;
+            }
+        }
+        signals.iter().copied().collect::<SigSet>().thread_unblock().call(|| "sigprocmask(SIG_UNBLOCK)")?;
+        Ok(Signals(read))
+    }
+
+    /// What has arrived since the last call, in order.
+    pub fn pending(&self) -> Vec<Signal> {
+        let mut arrived = Vec::new();
+        let mut bytes = [0u8; 64];
+        while let Ok(n) = nix::unistd::read(&self.0, &mut bytes) {
+            if n == 0 {
+                break;
+            }
+            arrived.extend(bytes[..n].iter().filter_map(|b| Signal::try_from(i32::from(*b)).ok()));
+        }
+        arrived
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Gives every signal its default action and unblocks all, as a program expects to find them.
+pub fn reset_all() {
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator() {
+        // SAFETY: the default action runs no code of ours. KILL and STOP refuse, which is as it should be.
+        let _ = unsafe { sigaction(signal, &action) };
+    }
+    let _ = SigSet::all().thread_unblock();
+}
+
+/// Makes reads and writes of `fd` return at once.
+pub(crate) fn set_nonblocking(fd: &impl AsFd) -> Result<()> {
+    let fd = fd.as_fd();
+    let flags = nix::fcntl::fcntl(fd, nix::fcntl::F_GETFL).call(|| format!("fcntl({}, F_GETFL)", fd.as_raw_fd()))?;
+    let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK;
+    nix::fcntl::fcntl(fd, nix::fcntl::F_SETFL(flags)).call(|| format!("fcntl({}, F_SETFL)", fd.as_raw_fd()))?;
+    Ok(())
+}

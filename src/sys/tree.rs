@@ -1,0 +1,155 @@
+//! Trees of files: naming what is in one without ever following a symlink, removing one, copying one.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag};
+
+use super::{Call, Error, Result};
+
+mod content;
+mod copy;
+mod remove;
+#[cfg(test)]
+mod tests;
+
+pub use copy::{copy_properties, copy_tree};
+pub use remove::remove_tree;
+
+/// A file named without a path: it is open, or it is an entry of an open directory and is never followed.
+#[derive(Clone, Copy, Debug)]
+pub enum Node<'a> {
+    /// An open regular file or directory.
+    Open(BorrowedFd<'a>),
+    /// An entry of a directory: a symlink, a device, a fifo.
+    At(BorrowedFd<'a>, &'a OsStr),
+}
+
+impl fmt::Display for Node<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Node::Open(fd) => write!(f, "{}", fd.as_raw_fd()),
+            Node::At(dir, name) => write!(f, "{}/{}", dir.as_raw_fd(), name.display()),
+        }
+    }
+}
+
+/// How every file is opened here: closed on exec, and not if it is a symlink.
+pub const CAREFUL: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC);
+
+/// Opens the directory `name` of `dir`; a symlink in its place fails.
+///
+/// # Errors
+/// The call that failed.
+pub fn open_directory(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
+    nix::fcntl::openat(dir, name, CAREFUL | OFlag::O_DIRECTORY, Mode::empty())
+        .call(|| format!("openat({}, {name:?}, O_DIRECTORY|O_NOFOLLOW)", dir.as_raw_fd()))
+}
+
+/// Opens the directory `name` of `dir`, which has to be on the same device.
+///
+/// # Errors
+/// The call that failed, with `EXDEV` for another device.
+pub(super) fn open_same_device(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
+    let opened = open_directory(dir, name)?;
+    let device = |fd: BorrowedFd<'_>| nix::sys::stat::fstat(fd).map(|stat| stat.st_dev).call(|| "fstat");
+    if device(dir)? != device(opened.as_fd())? {
+        return Err(Error::new(format!("openat({}, {name:?}, O_DIRECTORY)", dir.as_raw_fd()), Errno::EXDEV));
+    }
+    Ok(opened)
+}
+
+/// Opens the entry `name` of `dir`, a regular file or a directory, for reading.
+///
+/// # Errors
+/// The call that failed.
+pub fn open_entry(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
+    nix::fcntl::openat(dir, name, CAREFUL | OFlag::O_NONBLOCK, Mode::empty())
+        .call(|| format!("openat({}, {name:?}, O_RDONLY|O_NOFOLLOW)", dir.as_raw_fd()))
+}
+
+/// What lstat(2) says of the entry `name` of `dir`.
+///
+/// # Errors
+/// The call that failed.
+pub fn stat_entry(dir: BorrowedFd<'_>, name: &OsStr) -> Result<FileStat> {
+    nix::sys::stat::fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .call(|| format!("fstatat({}, {name:?}, AT_SYMLINK_NOFOLLOW)", dir.as_raw_fd()))
+}
+
+/// The type of a file.
+pub fn file_type(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
+
+/// An entry of a directory.
+struct Listed {
+    name: OsString,
+    /// Its type, where the filesystem tells.
+    kind: Option<Type>,
+}
+
+/// The entries of a directory, which has not been read before, without `.` and `..`.
+fn list(dir: BorrowedFd<'_>) -> Result<Vec<Listed>> {
+    let call = || format!("getdents({})", dir.as_raw_fd());
+    let own = dir.try_clone_to_owned().call(|| format!("dup({})", dir.as_raw_fd()))?;
+    let mut entries = Vec::new();
+    for entry in Dir::from_fd(own).call(call)?.iter() {
+        let entry = entry.call(call)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            entries.push(Listed { name: OsStr::from_bytes(name).to_owned(), kind: entry.file_type() });
+        }
+    }
+    Ok(entries)
+}
+
+/// The flags of a file, read from their names as chflags(1) writes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Those that protect the file, in the kernel's own bits.
+    pub protecting: u64,
+    /// Those that only tell something about it, in the kernel's own bits.
+    pub informing: u64,
+    /// The names of those that tell something and that this kernel does not know.
+    pub unheld: Vec<String>,
+}
+
+/// The flags, of FreeBSD and of Linux, that protect nothing: a file without them works the same.
+const INFORMING: [&str; 25] = [
+    "archive",
+    "arch",
+    "uarch",
+    "uarchive",
+    "nodump",
+    "hidden",
+    "uhidden",
+    "offline",
+    "uoffline",
+    "sparse",
+    "usparse",
+    "system",
+    "usystem",
+    "reparse",
+    "ureparse",
+    "opaque",
+    "noatime",
+    "compress",
+    "nocow",
+    "journal-data",
+    "projinherit",
+    "dirsync",
+    "sync",
+    "tail",
+    "topdir",
+];
+
+/// Whether the flag `name` protects nothing.
+pub fn is_informing(name: &str) -> bool {
+    INFORMING.contains(&name)
+}
