@@ -38,4 +38,5 @@ pub mod appc;
 pub mod config;
 pub mod error;
 pub mod steps;
+pub mod storage;
 pub mod sys;

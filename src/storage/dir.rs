@@ -1,0 +1,78 @@
+//! Plain directories: a root is a copy of its layers. For filesystems that can do neither overlays nor clones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::overlay::remove_pod;
+use super::{Layout, Staging, Storage, layers};
+use crate::error::{Context, Error, Result};
+use crate::sys;
+use crate::sys::rootfs::RootFs;
+
+/// The backend.
+#[derive(Debug)]
+pub struct Dir {
+    layout: Layout,
+    keeps_owners: bool,
+}
+
+impl Dir {
+    /// The backend of the store at `root`.
+    pub fn new(root: &Path) -> Dir {
+        Dir { layout: Layout::new(root), keeps_owners: true }
+    }
+
+    /// The same for a store of an ordinary user: all files are that user's. For tests of the command line.
+    #[cfg(feature = "testing")]
+    pub fn fake(root: &Path) -> Dir {
+        Dir { layout: Layout::new(root), keeps_owners: false }
+    }
+}
+
+impl Storage for Dir {
+    fn name(&self) -> &'static str {
+        if self.keeps_owners { "dir" } else { "fake" }
+    }
+
+    fn probe(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn keeps_owners(&self) -> bool {
+        self.keeps_owners
+    }
+
+    fn begin_layer(&self) -> Result<Staging> {
+        layers::begin(&self.layout)
+    }
+
+    fn commit_layer(&self, staging: Staging, name: &str) -> Result<()> {
+        layers::commit(&self.layout, &staging, name)
+    }
+
+    fn layer(&self, name: &str) -> PathBuf {
+        self.layout.layer(name)
+    }
+
+    fn remove_layer(&self, name: &str) -> Result<()> {
+        layers::remove(&self.layout, name)
+    }
+
+    fn create_root(&self, pod: &str, app: &str, layers: &[String]) -> Result<()> {
+        let [layer] = layers else {
+            return Err(Error::new("directories hold one layer only: the image must have been rendered"));
+        };
+        let at = self.layout.app(pod, app);
+        let what = || format!("cannot copy the image's files to {}", at.display());
+        fs::create_dir_all(&at).context(what)?;
+        sys::paths::copy_tree(&self.layer(layer), &at.join("root")).context(what)
+    }
+
+    fn root(&self, pod: &str, app: &str, _layers: &[String]) -> RootFs {
+        RootFs::Directory { path: self.layout.app(pod, app).join("root") }
+    }
+
+    fn remove_pod(&self, pod: &str) -> Result<()> {
+        remove_pod(&self.layout, pod)
+    }
+}

@@ -1,0 +1,108 @@
+//! Layers as directories, for the backends that keep them so; and the private places where things are unpacked.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::Layout;
+use crate::error::{Context, Result};
+use crate::sys;
+use crate::sys::lock::Lock;
+
+/// A private directory of the store, locked while it is in use and removed when dropped.
+#[derive(Debug)]
+pub struct Staging {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Staging {
+    pub(super) fn create(layout: &Layout) -> Result<Staging> {
+        let path = layout.staging().join(uuid::Uuid::new_v4().to_string());
+        let what = || format!("cannot make the working directory {}", path.display());
+        fs::DirBuilder::new().mode(0o700).create(&path).context(what)?;
+        let lock = Lock::exclusive(&path).context(what)?;
+        Ok(Staging { path, _lock: lock })
+    }
+
+    /// The directory itself, for files that go with the tree.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the tree goes.
+    pub fn tree(&self) -> PathBuf {
+        self.path.join("tree")
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept by the next command that needs the directory.
+        let _ = sys::paths::remove_tree(&self.path);
+    }
+}
+
+/// A new private directory of the store at `root`.
+///
+/// # Errors
+/// The store cannot be written.
+pub fn staging(root: &Path) -> Result<Staging> {
+    Staging::create(&Layout::new(root))
+}
+
+/// Removes what earlier commands left in the staging directory when they were killed.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn sweep(layout: &Layout) -> Result<()> {
+    let staging = layout.staging();
+    let what = || format!("cannot read {}", staging.display());
+    for entry in fs::read_dir(&staging).context(what)? {
+        let path = entry.context(what)?.path();
+        if let Ok(Some(_unused)) = Lock::try_exclusive(&path) {
+            let _ = sys::paths::remove_tree(&path);
+        }
+    }
+    Ok(())
+}
+
+/// Begins a layer: an empty `tree` in a new staging directory.
+pub(super) fn begin(layout: &Layout) -> Result<Staging> {
+    sweep(layout)?;
+    let staging = Staging::create(layout)?;
+    let tree = staging.tree();
+    fs::create_dir(&tree).context(|| format!("cannot make {}", tree.display()))?;
+    Ok(staging)
+}
+
+/// Flushes the layer to the disk and gives it its name.
+pub(super) fn commit(layout: &Layout, staging: &Staging, name: &str) -> Result<()> {
+    let target = layout.layer(name);
+    if target.exists() {
+        return Ok(());
+    }
+    let what = || format!("cannot keep the layer {name}");
+    sys::os::sync_filesystem(&staging.path).context(what)?;
+    rename_new(&staging.tree(), &target).context(what)?;
+    sys::os::sync_filesystem(&staging.path).context(what)
+}
+
+/// Renames `from` to `to`, which must not exist; that somebody else made it in the meantime is no error.
+fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    match fs::rename(from, to) {
+        Err(e) if e.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => other,
+    }
+}
+
+/// Removes a layer: first its name, so that a half-removed layer is never found.
+pub(super) fn remove(layout: &Layout, name: &str) -> Result<()> {
+    let what = || format!("cannot remove the layer {name}");
+    let staging = Staging::create(layout)?;
+    match fs::rename(layout.layer(name), staging.tree()) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.context(what)?,
+    }
+    sys::paths::remove_tree(staging.path()).context(what)
+}

@@ -1,0 +1,120 @@
+//! Where root trees are kept: one small trait, and its backends.
+//!
+//! A *layer* is the tree of files that an archive holds, named by the digest of the uncompressed archive, written once and
+//! never changed. A *root* is what an app of a pod stands on: made from layers, writable, the pod's own. Backends know
+//! directories and datasets; images and manifests are stage0's. Names are checked before they get here: a layer is
+//! `sha512-…`, a pod a UUID, an app an AC name, and none of them holds a slash.
+//!
+//! | backend | layer | root |
+//! |---|---|---|
+//! | `overlay` | a directory | an overlayfs stack over it, mounted by the pod itself |
+//! | `dir` | a directory | a copy; works on every filesystem |
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::sys::rootfs::RootFs;
+
+mod dir;
+mod layers;
+mod overlay;
+#[cfg(test)]
+mod tests;
+
+pub use dir::Dir;
+pub use layers::{Staging, staging, sweep};
+pub use overlay::Overlay;
+
+/// Keeps layers and makes roots of them.
+pub trait Storage {
+    /// The word by which the configuration and the store name this backend.
+    fn name(&self) -> &'static str;
+
+    /// Whether the host can do it, at the place where the store is; called once, by `init`, when the store's directories
+    /// are there.
+    ///
+    /// # Errors
+    /// It cannot; the help line says what to use instead.
+    fn probe(&self) -> Result<()>;
+
+    /// Whether files keep the owners and devices of the archive. Only the backend for tests without root does not.
+    fn keeps_owners(&self) -> bool {
+        true
+    }
+
+    /// A private, empty place for a layer that is being unpacked; it vanishes when dropped.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn begin_layer(&self) -> Result<Staging>;
+
+    /// Makes an unpacked layer durable, and then visible under `name`. A layer that is there already is left as it is: the
+    /// same name means the same bytes.
+    ///
+    /// # Errors
+    /// The disk fails or is full; nothing is visible then.
+    fn commit_layer(&self, staging: Staging, name: &str) -> Result<()>;
+
+    /// Where the tree of the layer `name` is.
+    fn layer(&self, name: &str) -> PathBuf;
+
+    /// Removes a layer; one that is not there is no error.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    fn remove_layer(&self, name: &str) -> Result<()>;
+
+    /// Makes the root of an app from `layers`, the lowest first.
+    ///
+    /// # Errors
+    /// A layer is missing, or the disk fails or is full.
+    fn create_root(&self, pod: &str, app: &str, layers: &[String]) -> Result<()>;
+
+    /// The root that [`Storage::create_root`] made.
+    fn root(&self, pod: &str, app: &str, layers: &[String]) -> RootFs;
+
+    /// Removes all roots of a pod; a pod that has none is no error.
+    ///
+    /// # Errors
+    /// A file cannot be removed, or something is still mounted there.
+    fn remove_pod(&self, pod: &str) -> Result<()>;
+}
+
+/// The directories of a store that storage owns.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout of the store at `root`.
+    pub fn new(root: &Path) -> Layout {
+        Layout { root: root.to_path_buf() }
+    }
+
+    /// The directories that `init` makes.
+    pub fn directories(&self) -> [PathBuf; 3] {
+        [self.root.join("layers"), self.pods(), self.staging()]
+    }
+
+    fn layer(&self, name: &str) -> PathBuf {
+        self.root.join("layers").join(name)
+    }
+
+    fn pods(&self) -> PathBuf {
+        self.root.join("pods")
+    }
+
+    fn pod(&self, pod: &str) -> PathBuf {
+        self.pods().join(pod)
+    }
+
+    fn app(&self, pod: &str, app: &str) -> PathBuf {
+        self.pod(pod).join(app)
+    }
+
+    /// Where unfinished things are: swept when nobody holds them.
+    pub fn staging(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+}

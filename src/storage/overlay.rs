@@ -1,0 +1,91 @@
+//! overlayfs(5): a root is a stack of directories, of which only the uppermost is the pod's own.
+//!
+//! Nothing is mounted here. The pod mounts its stack in its own mount namespace, so that the kernel takes it off when the
+//! pod dies. `init` tries one mount, in a namespace of a child process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Layout, Staging, Storage, layers};
+use crate::error::{Context, Error, Result};
+use crate::sys;
+use crate::sys::rootfs::RootFs;
+
+/// The backend.
+#[derive(Debug)]
+pub struct Overlay {
+    layout: Layout,
+}
+
+impl Overlay {
+    /// The backend of the store at `root`.
+    pub fn new(root: &Path) -> Overlay {
+        Overlay { layout: Layout::new(root) }
+    }
+}
+
+impl Storage for Overlay {
+    fn name(&self) -> &'static str {
+        "overlay"
+    }
+
+    fn probe(&self) -> Result<()> {
+        let staging = Staging::create(&self.layout)?;
+        let stack = stack(staging.path(), vec![staging.path().join("lower")]);
+        let make = |name: &str| fs::create_dir(staging.path().join(name));
+        for name in ["lower", "upper", "work", "root"] {
+            make(name).context(|| format!("cannot make a directory in {}", staging.path().display()))?;
+        }
+        sys::os::try_overlay(&stack).map_err(|e| {
+            Error::with_source(format!("overlayfs does not work on {}", staging.path().display()), e)
+                .help("choose a filesystem that can hold an overlay's upper layer, or set `storage = dir` (copies; works everywhere)")
+        })
+    }
+
+    fn begin_layer(&self) -> Result<Staging> {
+        layers::begin(&self.layout)
+    }
+
+    fn commit_layer(&self, staging: Staging, name: &str) -> Result<()> {
+        layers::commit(&self.layout, &staging, name)
+    }
+
+    fn layer(&self, name: &str) -> PathBuf {
+        self.layout.layer(name)
+    }
+
+    fn remove_layer(&self, name: &str) -> Result<()> {
+        layers::remove(&self.layout, name)
+    }
+
+    fn create_root(&self, pod: &str, app: &str, layers: &[String]) -> Result<()> {
+        let at = self.layout.app(pod, app);
+        let what = || format!("cannot make the root of {app} in {}", at.display());
+        fs::create_dir_all(&at).context(what)?;
+        for name in ["work", "root"] {
+            fs::create_dir(at.join(name)).context(what)?;
+        }
+        // overlayfs shows the attributes of the upper directory at the root: they must be the image's.
+        let top = layers.last().ok_or_else(|| Error::new("a root needs at least one layer"))?;
+        sys::paths::copy_directory(&self.layer(top), &at.join("upper")).context(what)
+    }
+
+    fn root(&self, pod: &str, app: &str, layers: &[String]) -> RootFs {
+        stack(&self.layout.app(pod, app), layers.iter().rev().map(|name| self.layer(name)).collect())
+    }
+
+    fn remove_pod(&self, pod: &str) -> Result<()> {
+        remove_pod(&self.layout, pod)
+    }
+}
+
+/// The stack whose own directories are in `at`.
+fn stack(at: &Path, lower: Vec<PathBuf>) -> RootFs {
+    RootFs::Overlay { lower, upper: at.join("upper"), work: at.join("work"), mountpoint: at.join("root") }
+}
+
+/// Removes the directories of a pod.
+pub(super) fn remove_pod(layout: &Layout, pod: &str) -> Result<()> {
+    let at = layout.pod(pod);
+    sys::paths::remove_tree(&at).context(|| format!("cannot remove {}", at.display()))
+}

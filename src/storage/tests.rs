@@ -1,0 +1,204 @@
+//! One suite for every backend: what the trait promises.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use super::*;
+use crate::sys::testing::Scratch;
+
+/// A store of one backend.
+struct Place {
+    scratch: Scratch,
+    storage: Box<dyn Storage>,
+}
+
+impl Place {
+    fn root(&self) -> PathBuf {
+        self.scratch.rootfs()
+    }
+
+    /// Everything below the store's directories.
+    fn contents(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for directory in Layout::new(&self.root()).directories() {
+            let entries = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().path());
+            found.extend(entries.map(|path| path.strip_prefix(self.root()).unwrap().display().to_string()));
+        }
+        found.sort();
+        found
+    }
+
+    /// Makes a layer of a few files.
+    fn layer(&self, name: &str, motd: &str) {
+        let staging = self.storage.begin_layer().unwrap();
+        let tree = staging.tree();
+        fs::set_permissions(&tree, fs::Permissions::from_mode(0o751)).unwrap();
+        fs::create_dir(tree.join("etc")).unwrap();
+        fs::write(tree.join("etc/motd"), motd).unwrap();
+        fs::set_permissions(tree.join("etc/motd"), fs::Permissions::from_mode(0o604)).unwrap();
+        symlink("etc/motd", tree.join("link")).unwrap();
+        self.storage.commit_layer(staging, name).unwrap();
+    }
+}
+
+/// Runs a test on every backend. None of them needs root for files of one's own; the overlay is not mounted here.
+#[expect(clippy::print_stdout, reason = "says which backend a failed test had")]
+fn on_each(test: impl Fn(&Place)) {
+    type Make = fn(&Path) -> Box<dyn Storage>;
+    let backends: &[Make] = &[
+        |root| Box::new(Overlay::new(root)),
+        |root| Box::new(Dir::new(root)),
+        #[cfg(feature = "testing")]
+        |root| Box::new(Dir::fake(root)),
+    ];
+    for make in backends {
+        let scratch = Scratch::new();
+        let storage = make(&scratch.rootfs());
+        for directory in Layout::new(&scratch.rootfs()).directories() {
+            fs::create_dir(directory).unwrap();
+        }
+        println!("backend: {}", storage.name());
+        let place = Place { scratch, storage };
+        test(&place);
+        place.scratch.assert_outside_is_untouched(place.storage.name());
+    }
+}
+
+/// The directory of a root where the files of the layer can be seen without a mount, if there is one.
+fn shown(root: &RootFs) -> Option<&Path> {
+    match root {
+        RootFs::Directory { path } => Some(path),
+        RootFs::Overlay { .. } => None,
+    }
+}
+
+#[test]
+fn a_layer_is_seen_when_it_is_committed_and_not_before() {
+    on_each(|place| {
+        let staging = place.storage.begin_layer().unwrap();
+        assert_eq!(fs::read_dir(staging.tree()).unwrap().count(), 0);
+        fs::write(staging.tree().join("x"), "x").unwrap();
+        assert!(!place.storage.layer("one").exists());
+        place.storage.commit_layer(staging, "one").unwrap();
+        assert_eq!(fs::read_to_string(place.storage.layer("one").join("x")).unwrap(), "x");
+        assert_eq!(place.contents(), ["layers/one"]);
+    });
+}
+
+#[test]
+fn a_layer_that_is_not_committed_vanishes() {
+    on_each(|place| {
+        let staging = place.storage.begin_layer().unwrap();
+        fs::write(staging.tree().join("x"), "x").unwrap();
+        fs::set_permissions(staging.tree(), fs::Permissions::from_mode(0o000)).unwrap();
+        assert_eq!(place.contents().len(), 1);
+        drop(staging);
+        assert_eq!(place.contents(), [""; 0]);
+    });
+}
+
+#[test]
+fn a_layer_that_is_there_stays_as_it_is() {
+    on_each(|place| {
+        place.layer("one", "first");
+        place.layer("one", "second");
+        assert_eq!(fs::read_to_string(place.storage.layer("one").join("etc/motd")).unwrap(), "first");
+        assert_eq!(place.contents(), ["layers/one"]);
+    });
+}
+
+#[test]
+fn a_layer_is_removed_once_and_again() {
+    on_each(|place| {
+        place.layer("one", "x");
+        place.layer("two", "x");
+        for _ in 0..2 {
+            place.storage.remove_layer("one").unwrap();
+            assert_eq!(place.contents(), ["layers/two"]);
+        }
+    });
+}
+
+#[test]
+fn what_a_killed_command_left_is_swept_and_what_is_in_use_is_not() {
+    on_each(|place| {
+        let used = place.storage.begin_layer().unwrap();
+        let rubbish = Layout::new(&place.root()).staging().join("rubbish");
+        fs::create_dir_all(rubbish.join("tree/deep")).unwrap();
+        let next = place.storage.begin_layer().unwrap();
+        assert!(!rubbish.exists() && used.tree().is_dir() && next.tree().is_dir());
+        assert_ne!(used.path(), next.path());
+    });
+}
+
+#[test]
+fn a_root_is_made_of_its_layer_and_is_the_pods_own() {
+    on_each(|place| {
+        place.layer("one", "hello");
+        let layers = ["one".to_owned()];
+        place.storage.create_root("pod", "web", &layers).unwrap();
+        let root = place.storage.root("pod", "web", &layers);
+        assert!(root.path().starts_with(place.root().join("pods/pod")), "{root:?}");
+        match &root {
+            RootFs::Directory { path } => {
+                assert_eq!(fs::metadata(path).unwrap().mode() & 0o7777, 0o751);
+                assert_eq!(fs::metadata(path.join("etc/motd")).unwrap().mode() & 0o7777, 0o604);
+                assert_eq!(fs::read_link(path.join("link")).unwrap(), Path::new("etc/motd"));
+                fs::write(path.join("etc/motd"), "changed").unwrap();
+            }
+            RootFs::Overlay { lower, upper, work, mountpoint } => {
+                assert_eq!(*lower, [place.storage.layer("one")]);
+                // overlayfs shows the attributes of the upper directory at the root.
+                assert_eq!(fs::metadata(upper).unwrap().mode() & 0o7777, 0o751);
+                for empty in [upper, work, mountpoint] {
+                    assert_eq!(fs::read_dir(empty).unwrap().count(), 0, "{empty:?}");
+                }
+            }
+        }
+        assert_eq!(fs::read_to_string(place.storage.layer("one").join("etc/motd")).unwrap(), "hello");
+        // The path does not depend on whether the layers are known.
+        assert_eq!(place.storage.root("pod", "web", &layers), root);
+    });
+}
+
+#[test]
+fn apps_and_pods_are_apart_and_go_with_their_pod() {
+    on_each(|place| {
+        place.layer("one", "hello");
+        let layers = ["one".to_owned()];
+        for (pod, app) in [("a", "web"), ("a", "db"), ("b", "web")] {
+            place.storage.create_root(pod, app, &layers).unwrap();
+            if let Some(path) = shown(&place.storage.root(pod, app, &layers)) {
+                fs::write(path.join("own"), format!("{pod} {app}")).unwrap();
+            }
+        }
+        if let Some(path) = shown(&place.storage.root("a", "db", &layers)) {
+            assert_eq!(fs::read_to_string(path.join("own")).unwrap(), "a db");
+        }
+        for _ in 0..2 {
+            place.storage.remove_pod("a").unwrap();
+            assert_eq!(place.contents(), ["layers/one", "pods/b"]);
+        }
+        place.storage.remove_pod("b").unwrap();
+        assert_eq!(place.contents(), ["layers/one"]);
+    });
+}
+
+#[test]
+fn a_root_of_a_layer_that_is_missing_is_an_error_that_can_be_undone() {
+    on_each(|place| {
+        for layers in [&["none".to_owned()][..], &[]] {
+            place.storage.create_root("pod", "web", layers).unwrap_err();
+            place.storage.remove_pod("pod").unwrap();
+            assert_eq!(place.contents(), [""; 0]);
+        }
+    });
+}
+
+#[test]
+fn the_lower_directories_of_an_overlay_are_in_the_order_of_the_kernel() {
+    let overlay = Overlay::new(Path::new("/store"));
+    let root = overlay.root("pod", "web", &["bottom".to_owned(), "top".to_owned()]);
+    let RootFs::Overlay { lower, .. } = root else { panic!("{root:?}") };
+    assert_eq!(lower, [Path::new("/store/layers/top"), Path::new("/store/layers/bottom")]);
+}
