@@ -37,6 +37,7 @@
 pub mod appc;
 pub mod config;
 pub mod error;
+pub mod isolation;
 pub mod steps;
 pub mod storage;
 pub mod sys;

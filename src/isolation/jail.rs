@@ -1,0 +1,169 @@
+//! FreeBSD: a jail, with its own devfs.
+//!
+//! The jail and the mounts below its root outlive the process that made them. So each mount is written down in the pod's
+//! record before it is made, and [`Isolation::remove`] takes away whatever the record and the kernel know of.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use super::{AgentProcess, Inside, Isolation, NetworkView, SandboxSpec};
+use crate::error::{Context, Error, Result};
+use crate::steps::Steps;
+use crate::sys;
+use crate::sys::os::AgentExe;
+use crate::sys::rootfs::RootFs;
+
+/// The backend.
+#[derive(Debug, Default)]
+pub struct Jail;
+
+/// How long the processes of a removed jail may hold its filesystems.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The ruleset of /dev in a jail (devfs.rules(5), `devfsrules_jail`).
+const RULESET: &str = "4";
+
+impl Isolation for Jail {
+    fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>) -> Result<Pid> {
+        let path = &directory(spec)?;
+        let what = || format!("cannot make the jail of pod {}", spec.id);
+        let exe = AgentExe::protected().context(|| "cannot open this program")?;
+        agent.arguments.push(std::ffi::CString::new(exe.kind()).unwrap_or_default());
+        let mut steps = Steps::new();
+        let unmount = || unmount_recorded(&spec.record);
+        steps.step("mount the pod's filesystems", unmount, || mount_all(path, spec))?;
+        let remove = || sys::os::remove(&spec.name).context(|| "jail_remove");
+        let parameters = parameters(spec);
+        steps
+            .step("make the jail", remove, || sys::os::create(&spec.name, path, &parameters).map(drop).context(what))?;
+        let pid = steps.check(|| sys::os::spawn_agent(&exe, &agent.descriptors, &agent.arguments).context(what))?;
+        steps.keep();
+        Ok(pid)
+    }
+
+    fn harden(&self, exe: &str, fd: i32) -> Result<()> {
+        let what = || "cannot protect the runtime's agent from the pod";
+        sys::os::forbid_tracing().context(what)?;
+        sys::os::die_with_parent().context(what)?;
+        let copy = sys::process::inherited(fd).context(what)?;
+        AgentExe::inherited(exe, copy).close_behind().context(what)
+    }
+
+    fn enter(&self, spec: &SandboxSpec) -> Result<Inside> {
+        sys::os::attach(&spec.name).context(|| "cannot enter the jail")?;
+        nix::unistd::chdir("/").context(|| "cannot change to the root of the jail")?;
+        Ok(Inside { root: PathBuf::from("/"), privileged: true })
+    }
+
+    fn remove(&self, name: &str, record: &Path) -> Result<()> {
+        sys::os::remove(name).context(|| format!("cannot remove the jail {name}"))?;
+        unmount_recorded(record)
+    }
+
+    fn has_capabilities(&self) -> bool {
+        false
+    }
+
+    fn can_outlive_its_runner(&self) -> bool {
+        true
+    }
+}
+
+/// The directory that becomes the root of the jail.
+fn directory(spec: &SandboxSpec) -> Result<PathBuf> {
+    match &spec.root.filesystem {
+        RootFs::Directory { path } if spec.root.read_only => Ok(path.with_file_name("read-only")),
+        RootFs::Directory { path } => Ok(path.clone()),
+        RootFs::Overlay { .. } => Err(Error::new("overlayfs is Linux's").help("set `storage = dir` in jetpack.conf")),
+    }
+}
+
+/// The parameters that follow from the pod, then those that the configuration adds.
+fn parameters(spec: &SandboxSpec) -> Vec<(String, String)> {
+    let network = match spec.network {
+        NetworkView::Own => "disable",
+        NetworkView::Host => "inherit",
+    };
+    let own = [
+        ("host.hostname", spec.hostname.as_str()),
+        ("host.hostuuid", spec.id.as_str()),
+        ("ip4", network),
+        ("ip6", network),
+        ("enforce_statfs", "2"),
+        ("devfs_ruleset", RULESET),
+        ("sysvmsg", "new"),
+        ("sysvsem", "new"),
+        ("sysvshm", "new"),
+    ];
+    own.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).chain(spec.parameters.iter().cloned()).collect()
+}
+
+/// Writes the runtime's files into the root and makes its mount points: in a child that has chrooted there, so that no link
+/// of the image leads out.
+fn furnish(root: &Path, spec: &SandboxSpec) -> Result<()> {
+    let child = sys::process::fork(|| {
+        let furnished = nix::unistd::chroot(root)
+            .and_then(|()| nix::unistd::chdir("/"))
+            .context(|| "cannot enter the root filesystem")
+            .and_then(|()| super::mountpoint(Path::new("/"), "dev").map(drop))
+            .and_then(|()| spec.root.files.iter().try_for_each(|(path, text)| super::write_file(path, text)));
+        i32::from(furnished.is_err())
+    });
+    let what = || format!("cannot write the runtime's files into {}", root.display());
+    let ended = sys::process::wait(child.context(what)?).context(what)?;
+    if ended.success() { Ok(()) } else { Err(Error::new(what())) }
+}
+
+/// Mounts what stands below the root of the jail, each mount written down first.
+fn mount_all(path: &Path, spec: &SandboxSpec) -> Result<()> {
+    let root = spec.root.filesystem.path();
+    furnish(root, spec)?;
+    if spec.root.read_only {
+        fs::create_dir_all(path).context(|| format!("cannot make {}", path.display()))?;
+        record(&spec.record, path)?;
+        let source = root.to_string_lossy();
+        sys::os::mount("nullfs", path, &[("target", &source)], true)
+            .context(|| format!("cannot show {} read-only", root.display()))?;
+    }
+    let dev = path.join("dev");
+    record(&spec.record, &dev)?;
+    sys::os::mount("devfs", &dev, &[("ruleset", RULESET)], false).context(|| "cannot mount the jail's devfs")
+}
+
+/// Notes that something is about to be mounted at `target`.
+fn record(record: &Path, target: &Path) -> Result<()> {
+    let what = || format!("cannot write {}", record.display());
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(record).context(what)?;
+    writeln!(file, "{}", target.display()).context(what)
+}
+
+/// Takes off, in reverse order, whatever the record names, and then the record.
+fn unmount_recorded(record: &Path) -> Result<()> {
+    let targets = match fs::read_to_string(record) {
+        Ok(targets) => targets,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::with_source(format!("cannot read {}", record.display()), e)),
+    };
+    for target in targets.lines().rev() {
+        unmount_patiently(Path::new(target))?;
+    }
+    fs::remove_file(record).context(|| format!("cannot remove {}", record.display()))
+}
+
+/// Unmounts, waiting for processes that have been killed to let go.
+fn unmount_patiently(target: &Path) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match sys::os::unmount(target) {
+            Err(e) if e.errno() == Errno::EBUSY && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other.context(|| format!("cannot unmount {}", target.display())),
+        }
+    }
+}

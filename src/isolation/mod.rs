@@ -1,0 +1,177 @@
+//! Isolation: what stands between a pod and its host. One small trait, and a backend for each kernel.
+//!
+//! A backend sees mounts, parameters and paths, never manifests. It works in two processes: the *runner* on the host
+//! launches, and the *agent*, the first process of the sandbox, goes inside. The agent is this same program, executed again
+//! with a clean memory, so that nothing of the host's is in it; everything in the pod is its descendant.
+
+use std::ffi::CString;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Result};
+use crate::sys::rootfs::RootFs;
+
+#[cfg(feature = "testing")]
+mod fake;
+#[cfg(target_os = "freebsd")]
+mod jail;
+#[cfg(target_os = "linux")]
+mod namespaces;
+#[cfg(test)]
+mod tests;
+
+#[cfg(feature = "testing")]
+pub use fake::Fake;
+#[cfg(target_os = "freebsd")]
+pub use jail::Jail as Native;
+#[cfg(target_os = "linux")]
+pub use namespaces::Namespaces as Native;
+
+/// All that a backend has to know to make a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// The pod's UUID.
+    pub id: String,
+    /// The name that the kernel knows the sandbox by, where it has names: the jail's.
+    pub name: String,
+    /// What hostname(1) says inside.
+    pub hostname: String,
+    /// What network the pod sees.
+    pub network: NetworkView,
+    /// The root filesystem of the app.
+    pub root: RootSpec,
+    /// Parameters of the jail beside those that follow from the rest: name and value as jail(8) writes them.
+    pub parameters: Vec<(String, String)>,
+    /// Where mounts that can outlive the runner are written down before they are made.
+    pub record: PathBuf,
+}
+
+/// The root filesystem of an app and what is put into it before the app starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootSpec {
+    /// How it comes to stand on a path.
+    pub filesystem: RootFs,
+    /// Whether the app may not write to it.
+    pub read_only: bool,
+    /// Files that the runtime writes: absolute path inside the root, and contents.
+    pub files: Vec<(PathBuf, String)>,
+}
+
+/// What network a pod sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkView {
+    /// A network of its own with a loopback interface (in a jail: none at all).
+    Own,
+    /// The host's.
+    Host,
+}
+
+/// The agent's process, as the runner starts it.
+#[derive(Debug)]
+pub struct AgentProcess<'a> {
+    /// Its arguments, the zeroth included. The backend adds the word that [`Isolation::enter`] gets as `exe`.
+    pub arguments: Vec<CString>,
+    /// Its descriptors, from 0 on.
+    pub descriptors: Vec<BorrowedFd<'a>>,
+}
+
+/// How the world looks to the agent once it is inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// The path of the app's root: `/`, except where nothing is isolated.
+    pub root: PathBuf,
+    /// Whether the agent is root and can become any user.
+    pub privileged: bool,
+}
+
+/// Makes sandboxes.
+pub trait Isolation {
+    /// On the host: makes the sandbox as far as that is done from outside, and starts the agent.
+    ///
+    /// # Errors
+    /// The kernel refuses; whatever was made is gone again.
+    fn launch(&self, spec: &SandboxSpec, agent: AgentProcess<'_>) -> Result<Pid>;
+
+    /// In the agent, first of all: makes sure that nobody in the pod can use the program that it runs from. `fd` is the
+    /// number of the descriptor that follows [`AgentProcess::descriptors`].
+    ///
+    /// # Errors
+    /// The kernel refuses; the agent must not go on.
+    fn harden(&self, exe: &str, fd: i32) -> Result<()>;
+
+    /// In the agent: goes into the sandbox, mounting what has to be mounted from within.
+    ///
+    /// # Errors
+    /// The kernel refuses, or something of the root is missing.
+    fn enter(&self, spec: &SandboxSpec) -> Result<Inside>;
+
+    /// In the agent, once inside: makes `terminal` the pod's console, where a pod has one.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    fn connect_console(&self, terminal: &Path) -> Result<()> {
+        let _ = terminal;
+        Ok(())
+    }
+
+    /// On the host, when the agent has ended, however it did: removes what outlives it. Nothing to remove is no error.
+    ///
+    /// # Errors
+    /// Something cannot be removed.
+    fn remove(&self, name: &str, record: &Path) -> Result<()>;
+
+    /// Whether the kernel has capabilities (capabilities(7)) for an app to be limited to.
+    fn has_capabilities(&self) -> bool;
+
+    /// Whether a sandbox, or parts of it, can outlive its runner and agent, and has then to be removed by somebody else.
+    fn can_outlive_its_runner(&self) -> bool;
+}
+
+/// The backend called `name`: `native` is the kernel's own.
+///
+/// # Errors
+/// There is none of that name.
+pub fn by_name(name: &str) -> Result<Box<dyn Isolation>> {
+    match name {
+        "native" => Ok(Box::new(Native)),
+        #[cfg(feature = "testing")]
+        "fake" => Ok(Box::new(Fake)),
+        _ => Err(Error::new(format!("there is no isolation {name:?}"))),
+    }
+}
+
+/// Writes a file of the runtime's into the root that this process has entered. A link in the way is replaced, not followed.
+fn write_file(path: &Path, contents: &str) -> Result<()> {
+    let what = || format!("cannot write the pod's {}", path.display());
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+        && std::fs::read_to_string(path).is_ok_and(|old| old == contents)
+    {
+        return Ok(());
+    }
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).context(what)?;
+    }
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).context(what),
+        _ => {}
+    }
+    std::fs::write(path, contents).context(what)
+}
+
+/// The directory `name` of the root, made if it is missing; a link or a file that the image has there is replaced, never
+/// followed.
+fn mountpoint(root: &Path, name: &str) -> Result<PathBuf> {
+    let target = root.join(name);
+    match std::fs::symlink_metadata(&target) {
+        Ok(found) if found.is_dir() => return Ok(target),
+        Ok(_) => std::fs::remove_file(&target).context(|| format!("/{name}"))?,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(Error::with_source(format!("/{name}"), e)),
+    }
+    std::fs::create_dir(&target).context(|| format!("/{name}"))?;
+    Ok(target)
+}

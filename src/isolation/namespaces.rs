@@ -1,0 +1,215 @@
+//! Linux: PID, mount, UTS, IPC, network and cgroup namespaces; all mounts are in the pod's own mount namespace, so that the
+//! kernel takes everything away when the agent, which is the pod's PID 1, dies.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Pid;
+
+use super::{AgentProcess, Inside, Isolation, NetworkView, RootSpec, SandboxSpec, mountpoint};
+use crate::error::{Context, Result};
+use crate::sys;
+use crate::sys::os::{AgentExe, MountFlags};
+use crate::sys::rootfs::RootFs;
+
+/// The backend.
+#[derive(Debug, Default)]
+pub struct Namespaces;
+
+/// The devices of appc's Linux environment (OS-SPEC.md): name, major, minor.
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// Files of /proc and /sys that tell about the host or reach into it, and have no place in a pod.
+const MASKED: [&str; 11] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// Directories and files of /proc by which the host could be changed.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+impl Isolation for Namespaces {
+    fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>) -> Result<Pid> {
+        let exe = protected_program().context(|| "cannot make a protected copy of this program")?;
+        agent.arguments.push(std::ffi::CString::new(exe.kind()).unwrap_or_default());
+        let namespaces = sys::os::Namespaces { network: spec.network == NetworkView::Own };
+        sys::os::spawn_agent(&exe, namespaces, &agent.descriptors, &agent.arguments)
+            .context(|| format!("cannot make the namespaces of pod {}", spec.id))
+    }
+
+    fn harden(&self, exe: &str, fd: i32) -> Result<()> {
+        let what = || "cannot protect the runtime's program from the pod";
+        sys::os::forbid_tracing().context(what)?;
+        sys::os::die_with_parent().context(what)?;
+        let copy = sys::process::inherited(fd).context(what)?;
+        AgentExe::inherited(exe, copy).close_behind().context(what)
+    }
+
+    fn enter(&self, spec: &SandboxSpec) -> Result<Inside> {
+        nix::unistd::sethostname(&spec.hostname).context(|| format!("cannot set the hostname {:?}", spec.hostname))?;
+        sys::os::new_session_keyring().context(|| "cannot separate the pod's keys from the host's")?;
+        if spec.network == NetworkView::Own {
+            sys::os::loopback_up().context(|| "cannot switch the loopback interface on")?;
+        }
+        sys::os::make_private().context(|| "cannot separate the pod's mounts from the host's")?;
+        mount_root(&spec.root.filesystem).context(|| "cannot mount the root filesystem")?;
+        let root = spec.root.filesystem.path();
+        populate(root, spec.network).context(|| "cannot mount the pod's filesystems")?;
+        sys::os::pivot(root).context(|| "cannot make the root filesystem the pod's")?;
+        protect_proc().context(|| "cannot protect /proc and /sys")?;
+        finish_root(&spec.root)?;
+        Ok(Inside { root: PathBuf::from("/"), privileged: true })
+    }
+
+    fn connect_console(&self, terminal: &Path) -> Result<()> {
+        sys::os::bind(terminal, Path::new("/dev/console"), false)
+            .context(|| "cannot mount the terminal on /dev/console")
+    }
+
+    fn remove(&self, _name: &str, _record: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    fn has_capabilities(&self) -> bool {
+        true
+    }
+
+    fn can_outlive_its_runner(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(not(feature = "testing"))]
+fn protected_program() -> sys::Result<AgentExe> {
+    AgentExe::protected()
+}
+
+/// Tests choose the way, so that one kernel shows both.
+#[cfg(feature = "testing")]
+fn protected_program() -> sys::Result<AgentExe> {
+    match std::env::var("JETPACK_TEST_AGENT_EXE").as_deref() {
+        Ok("mount") => AgentExe::in_mount(),
+        Ok("memory") => AgentExe::in_memory(),
+        _ => AgentExe::protected(),
+    }
+}
+
+/// Mounts the root without devices: those of the pod come from its own /dev.
+fn mount_root(root: &RootFs) -> Result<()> {
+    match root {
+        RootFs::Directory { path } => {
+            sys::os::bind(path, path, false).context(|| "bind")?;
+            sys::os::remount_bind(path, MountFlags::MS_NODEV).context(|| "no devices")
+        }
+        RootFs::Overlay { lower, upper, work, mountpoint } => {
+            sys::os::mount_overlay(lower, upper, work, mountpoint, MountFlags::MS_NODEV).context(|| "overlay")
+        }
+    }
+}
+
+/// Mounts what appc's Linux environment asks for (OS-SPEC.md), below the root that is not yet this process's.
+fn populate(root: &Path, network: NetworkView) -> Result<()> {
+    let secure = MountFlags::MS_NOSUID | MountFlags::MS_NODEV | MountFlags::MS_NOEXEC;
+    mount(root, "proc", "proc", secure, "")?;
+    match network {
+        // A sysfs belongs to a network namespace; in the host's one cannot be made anew, but the host's own can be shown.
+        NetworkView::Host => {
+            let target = mountpoint(root, "sys")?;
+            sys::os::bind(Path::new("/sys"), &target, false).context(|| "/sys")?;
+            sys::os::remount_bind(&target, secure | MountFlags::MS_RDONLY).context(|| "/sys")?;
+        }
+        NetworkView::Own => mount(root, "sysfs", "sys", secure | MountFlags::MS_RDONLY, "")?,
+    }
+    make_dev(root)?;
+    mount(
+        root,
+        "devpts",
+        "dev/pts",
+        MountFlags::MS_NOSUID | MountFlags::MS_NOEXEC,
+        "newinstance,ptmxmode=0666,mode=0620,gid=5",
+    )?;
+    mount(root, "tmpfs", "dev/shm", MountFlags::MS_NOSUID | MountFlags::MS_NODEV, "mode=1777")?;
+    mount(root, "mqueue", "dev/mqueue", secure, "")
+}
+
+/// A /dev with the few devices that every program may expect.
+///
+/// The directory itself is mounted without devices, so that a program that may make device nodes (CAP_MKNOD is among
+/// appc's default capabilities) gains nothing by it; each node is mounted on itself before, and keeps working.
+fn make_dev(root: &Path) -> Result<()> {
+    let flags = MountFlags::MS_NOSUID | MountFlags::MS_NOEXEC;
+    mount(root, "tmpfs", "dev", flags, "mode=0755,size=64k")?;
+    let dev = root.join("dev");
+    for (name, major, minor) in DEVICES {
+        let node = dev.join(name);
+        sys::os::make_character_device(&node, 0o666, major, minor).context(|| format!("/dev/{name}"))?;
+        sys::os::bind(&node, &node, false).context(|| format!("/dev/{name}"))?;
+    }
+    // Without a terminal the console is a bottomless pit; with one, it is mounted over this.
+    let console = dev.join("console");
+    fs::File::create(&console).context(|| "/dev/console")?;
+    sys::os::bind(&dev.join("null"), &console, false).context(|| "/dev/console")?;
+    for (name, target) in [
+        ("ptmx", "pts/ptmx"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
+        symlink(target, dev.join(name)).context(|| format!("/dev/{name}"))?;
+    }
+    for name in ["pts", "shm", "mqueue"] {
+        fs::DirBuilder::new().mode(0o755).create(dev.join(name)).context(|| format!("/dev/{name}"))?;
+    }
+    sys::os::remount_bind(&dev, flags | MountFlags::MS_NODEV).context(|| "/dev")
+}
+
+fn mount(root: &Path, kind: &str, name: &str, flags: MountFlags, options: &str) -> Result<()> {
+    let target = mountpoint(root, name)?;
+    sys::os::mount_filesystem(kind, &target, flags, options).context(|| format!("/{name}"))
+}
+
+/// Covers what tells about the host and makes read-only what changes it. Paths that this kernel does not have are no loss.
+fn protect_proc() -> Result<()> {
+    for path in READ_ONLY.map(Path::new) {
+        if path.exists() {
+            sys::os::bind_read_only(path).context(|| path.display().to_string())?;
+        }
+    }
+    for path in MASKED.map(Path::new) {
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => {
+                let flags =
+                    MountFlags::MS_RDONLY | MountFlags::MS_NOSUID | MountFlags::MS_NODEV | MountFlags::MS_NOEXEC;
+                sys::os::mount_filesystem("tmpfs", path, flags, "size=0,mode=0555")
+                    .context(|| path.display().to_string())?;
+            }
+            Ok(_) => sys::os::bind(Path::new("/dev/null"), path, false).context(|| path.display().to_string())?,
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// In the new root: writes the runtime's files, then takes the right to write away if that was asked for.
+fn finish_root(spec: &RootSpec) -> Result<()> {
+    for (path, contents) in &spec.files {
+        super::write_file(path, contents)?;
+    }
+    if spec.read_only {
+        let flags = MountFlags::MS_RDONLY | MountFlags::MS_NODEV;
+        sys::os::remount_bind(Path::new("/"), flags).context(|| "cannot make the root filesystem read-only")?;
+    }
+    Ok(())
+}
