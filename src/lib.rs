@@ -38,6 +38,7 @@ pub mod appc;
 pub mod config;
 pub mod error;
 pub mod isolation;
+pub mod network;
 pub mod steps;
 pub mod storage;
 pub mod sys;
