@@ -1,0 +1,195 @@
+//! Starting a program as an [`ExecSpec`] says, in a new process of the sandbox.
+
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::stat::Mode;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::ExecSpec;
+use super::facts::below;
+use crate::error::{Blame, Context, Error, Result};
+use crate::sys;
+
+/// Where a program's input and output go, and whether it owns the terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct Stdio<'a> {
+    /// Descriptors 0, 1 and 2.
+    pub descriptors: [BorrowedFd<'a>; 3],
+    /// Descriptor 0 becomes the controlling terminal.
+    pub controlling_terminal: bool,
+}
+
+/// How the root looks to this process.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The path of the app's root: `/` once inside.
+    pub root: PathBuf,
+    /// Whether to become the user, drop capabilities and the rest; not so only where tests run without root.
+    pub privileged: bool,
+}
+
+/// An error on its way from the new process to the one that started it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Report {
+    text: String,
+    help: Option<String>,
+    code: u8,
+}
+
+/// Starts the program and returns once it executes.
+///
+/// # Errors
+/// The working directory or the program is not there ([`Blame::NotFound`] for the program), it cannot be executed
+/// ([`Blame::CannotExecute`]), or the process cannot become what it should.
+pub fn start(spec: &ExecSpec, stdio: Stdio<'_>, around: &Surroundings) -> Result<Pid> {
+    let (read, write) = sys::process::pipe().context(|| "cannot start the app")?;
+    let child = || become_program(spec, stdio, around, &write);
+    let pid = sys::process::fork(child).context(|| "cannot start the app")?;
+    drop(write);
+    let mut report = Vec::new();
+    File::from(read).read_to_end(&mut report).context(|| "cannot hear from the app's process")?;
+    if report.is_empty() {
+        return Ok(pid);
+    }
+    let _ = sys::process::wait(pid);
+    let report: Report = serde_json::from_slice(&report).context(|| "cannot understand the app's process")?;
+    let blame = [Blame::CannotExecute, Blame::NotFound].into_iter().find(|b| b.exit_code() == report.code);
+    let error = Error::new(report.text).blame(blame.unwrap_or(Blame::Runtime));
+    Err(match report.help {
+        Some(help) => error.help(help),
+        None => error,
+    })
+}
+
+fn tell(error: &Error, pipe: OwnedFd) {
+    let report = Report { text: error.one_line(), help: error.help_line().map(str::to_owned), code: error.exit_code() };
+    // Without the report the exit code remains; there is nothing better to do here.
+    let _ = serde_json::to_writer(File::from(pipe), &report);
+}
+
+/// In the new process: everything up to execve(2). Returns only when it fails.
+fn become_program(spec: &ExecSpec, stdio: Stdio<'_>, around: &Surroundings, report: &OwnedFd) -> i32 {
+    // Above the descriptors that the app will have, so that arranging those leaves it alone.
+    let report = match sys::process::duplicate_above(report.as_fd(), 2) {
+        Ok(report) => report,
+        Err(_) => return i32::from(Blame::Runtime.exit_code()),
+    };
+    let error = match prepare_process(spec, stdio, around) {
+        Ok(()) => execute(spec, &around.root),
+        Err(error) => error,
+    };
+    tell(&error, report);
+    i32::from(error.exit_code())
+}
+
+fn prepare_process(spec: &ExecSpec, stdio: Stdio<'_>, around: &Surroundings) -> Result<()> {
+    sys::signal::reset_all();
+    nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
+    let terminal = stdio.controlling_terminal.then_some(stdio.descriptors[0]);
+    sys::terminal::new_session(terminal).context(|| "cannot begin a session for the app")?;
+    change_directory(spec, &around.root)?;
+    if around.privileged {
+        sys::os::become_app(spec.uid, spec.gid, &spec.groups, &spec.capabilities, spec.no_new_privileges)
+            .context(|| format!("cannot become user {} and group {}", spec.uid, spec.gid))?;
+    }
+    sys::process::arrange_descriptors(&stdio.descriptors).context(|| "cannot arrange the app's descriptors")
+}
+
+fn change_directory(spec: &ExecSpec, root: &Path) -> Result<()> {
+    let mut last = Error::new("the app has no working directory");
+    for directory in &spec.directories {
+        match nix::unistd::chdir(&below(root, directory)) {
+            Ok(()) => return Ok(()),
+            Err(e) => {
+                last = Error::with_source(format!("cannot change to the working directory {directory}"), e.desc())
+                    .help("`workingDirectory` (or --workdir) must name a directory of the image or of a volume");
+            }
+        }
+    }
+    Err(last)
+}
+
+/// Tries the candidates as execvp(3) does: one that is not there is passed over, one that may not be executed is
+/// remembered, a file of no known format is given to the shell.
+fn execute(spec: &ExecSpec, root: &Path) -> Error {
+    let mut denied = None;
+    for candidate in &spec.candidates {
+        let (Ok(arguments), Ok(environment)) =
+            (c_strings(&arguments_of(spec, candidate)), c_strings(&spec.environment))
+        else {
+            return Error::new("an argument or a variable of the app holds a NUL byte").blame(Blame::CannotExecute);
+        };
+        let program = if Path::new(candidate).is_absolute() {
+            below(root, &candidate.to_string_lossy()).into_os_string()
+        } else {
+            candidate.clone()
+        };
+        let error = sys::process::exec(&program, &arguments, &environment);
+        match error.errno() {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            Errno::EACCES => denied = denied.or(Some((candidate, error))),
+            Errno::ENOEXEC => return by_shell(&program, &spec.arguments, &environment, root),
+            _ => return cannot(candidate, error),
+        }
+    }
+    match denied {
+        Some((candidate, error)) => cannot(candidate, error),
+        None => not_found(spec, root),
+    }
+}
+
+/// The arguments for `candidate`. A login shell has its own name after a dash as the zeroth (sh(1)); where another shell has to
+/// stand in for it, that has its own name too: busybox knows by it what it is.
+fn arguments_of(spec: &ExecSpec, candidate: &OsStr) -> Vec<String> {
+    let login_name = |path: &OsStr| Path::new(path).file_name().map(|base| format!("-{}", base.to_string_lossy()));
+    let mut arguments = spec.arguments.clone();
+    if let (Some(zeroth), Some(first)) = (arguments.first_mut(), spec.candidates.first())
+        && login_name(first).as_deref() == Some(zeroth.as_str())
+    {
+        *zeroth = login_name(candidate).unwrap_or_default();
+    }
+    arguments
+}
+
+fn cannot(program: &OsStr, error: sys::Error) -> Error {
+    Error::with_source(format!("cannot execute {}", program.to_string_lossy()), error.errno().desc())
+        .blame(Blame::CannotExecute)
+}
+
+/// What execvp(3) does with a file that has no `#!` line: the shell reads it.
+fn by_shell(program: &OsStr, arguments: &[String], environment: &[CString], root: &Path) -> Error {
+    let script = program.to_string_lossy().into_owned();
+    let with_shell: Vec<String> =
+        ["sh".to_owned(), script].into_iter().chain(arguments.iter().skip(1).cloned()).collect();
+    match c_strings(&with_shell) {
+        Ok(arguments) => {
+            cannot(program, sys::process::exec(below(root, "/bin/sh").as_os_str(), &arguments, environment))
+        }
+        Err(error) => error,
+    }
+}
+
+fn not_found(spec: &ExecSpec, root: &Path) -> Error {
+    let name = spec.arguments.first().map_or("", String::as_str);
+    let there = spec.candidates.iter().find(|c| below(root, &c.to_string_lossy()).exists());
+    let error = match there {
+        Some(found) => Error::new(format!("cannot execute {}", found.to_string_lossy()))
+            .help("the file is there, but not the interpreter or dynamic loader that it names"),
+        None if name.contains('/') => Error::new(format!("there is no {name} in the image")),
+        None => {
+            let path = spec.environment.iter().find(|v| v.starts_with("PATH=")).map_or("PATH", String::as_str);
+            Error::new(format!("there is no {name} in the image's {path}"))
+        }
+    };
+    error.blame(Blame::NotFound)
+}
+
+fn c_strings(strings: &[String]) -> Result<Vec<CString>> {
+    strings.iter().map(|s| CString::new(s.as_str()).context(|| "a NUL byte")).collect()
+}
