@@ -39,6 +39,7 @@ pub mod config;
 pub mod error;
 pub mod isolation;
 pub mod network;
+pub mod stage0;
 pub mod stage2;
 pub mod steps;
 pub mod storage;

@@ -1,0 +1,251 @@
+//! Images in the store: finding, listing, removing.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::compression::Compression;
+use super::keystore::Trust;
+use super::pod;
+use super::store::Store;
+use crate::appc::{ImageId, ImageManifest};
+use crate::error::{Context, Error, Result};
+use crate::sys;
+
+/// What the store keeps of an image beside its manifest (`image.json`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The digests that name its layers, the lowest first.
+    pub layers: Vec<String>,
+    /// When it was imported, in seconds since 1970.
+    pub imported: u64,
+    /// Where it came from.
+    pub origin: String,
+    /// How the archive is compressed.
+    pub compression: Compression,
+    /// The length of the archive as it came, in bytes.
+    pub archive_size: u64,
+    /// The length of the uncompressed archive, in bytes.
+    pub size: u64,
+    /// How many files, directories and links it has.
+    pub files: u64,
+    /// How it came to be trusted.
+    pub trust: Trust,
+    /// Files that run with their owner's or group's rights.
+    pub setuid: Vec<PathBuf>,
+}
+
+/// An image of the store.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Its id: the digest of its uncompressed archive.
+    pub id: ImageId,
+    /// Its manifest.
+    pub manifest: ImageManifest,
+    /// What the store knows of it.
+    pub record: Record,
+}
+
+impl Image {
+    /// Its version label, or nothing.
+    pub fn version(&self) -> &str {
+        self.manifest.labels.get("version").unwrap_or("")
+    }
+}
+
+/// The file of the image's directory that holds the archive as it came.
+pub const ARCHIVE: &str = "image.aci";
+pub(super) const MANIFEST: &str = "manifest";
+pub(super) const RECORD: &str = "image.json";
+
+impl Store {
+    /// The directory of an image.
+    pub fn image_directory(&self, id: &ImageId) -> PathBuf {
+        self.images().join(id.as_str())
+    }
+
+    /// All images, by name, then the newest first.
+    ///
+    /// # Errors
+    /// The store, or one of its images, cannot be read.
+    pub fn list_images(&self) -> Result<Vec<Image>> {
+        let mut images: Vec<Image> =
+            self.image_ids()?.iter().map(|id| self.read_image(id)).collect::<Result<Vec<_>>>()?;
+        images.sort_by(|a, b| {
+            a.manifest.name.cmp(&b.manifest.name).then(b.record.imported.cmp(&a.record.imported)).then(a.id.cmp(&b.id))
+        });
+        Ok(images)
+    }
+
+    fn image_ids(&self) -> Result<Vec<ImageId>> {
+        let images = self.images();
+        let what = || format!("cannot read {}", images.display());
+        let names = fs::read_dir(&images).context(what)?.map(|entry| entry.map(|e| e.file_name()));
+        let names = names.collect::<std::io::Result<Vec<_>>>().context(what)?;
+        Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+    }
+
+    /// Reads one image.
+    ///
+    /// # Errors
+    /// It is not there, or its files are broken.
+    pub fn read_image(&self, id: &ImageId) -> Result<Image> {
+        let directory = self.image_directory(id);
+        let what = || format!("cannot read image {}", id.short());
+        let manifest = read(&directory.join(MANIFEST)).context(what)?;
+        let record = read(&directory.join(RECORD)).context(what)?;
+        Ok(Image {
+            id: id.clone(),
+            manifest: ImageManifest::parse(&manifest).context(what)?,
+            record: serde_json::from_slice(&record).context(what)?,
+        })
+    }
+
+    /// The bytes of the image's manifest, as they were in the archive.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn image_manifest(&self, id: &ImageId) -> Result<Vec<u8>> {
+        read(&self.image_directory(id).join(MANIFEST))
+    }
+
+    /// The image that `reference` means: an id, a unique prefix of one, or `name[:version][,label=value…]`, of which the one
+    /// imported last is taken.
+    ///
+    /// # Errors
+    /// There is none, or the prefix fits several (the error lists them).
+    pub fn find_image(&self, reference: &str) -> Result<Image> {
+        match self.find_images(reference)?.as_slice() {
+            [] => Err(Error::new(format!("there is no image {reference:?}"))
+                .help("`jetpack images` lists those that are here; `jetpack import FILE` brings one in")),
+            [image] => Ok(image.clone()),
+            [newest, ..] if !is_id_prefix(reference) => Ok(newest.clone()),
+            several => {
+                Err(Error::new(format!("{reference:?} fits several images: {}", list(several)))
+                    .help("give more of the id"))
+            }
+        }
+    }
+
+    /// All images that `reference` fits, the one imported last first.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the reference is not of the form of one.
+    pub fn find_images(&self, reference: &str) -> Result<Vec<Image>> {
+        let mut images = self.list_images()?;
+        if is_id_prefix(reference) {
+            images.retain(|image| image.id.as_str().starts_with(reference) || image.id.hex().starts_with(reference));
+            if !images.is_empty() || reference.starts_with("sha512-") {
+                return Ok(images);
+            }
+            images = self.list_images()?;
+        }
+        let wanted = Wanted::parse(reference)?;
+        images.retain(|image| wanted.fits(&image.manifest));
+        images.sort_by(|a, b| b.record.imported.cmp(&a.record.imported).then(a.id.cmp(&b.id)));
+        Ok(images)
+    }
+
+    /// Removes an image and the layers that no other image has.
+    ///
+    /// # Errors
+    /// A pod stands on it (the error names the pods), or a file cannot be removed.
+    pub fn destroy_image(&self, image: &Image) -> Result<()> {
+        let _lock = self.change_images()?;
+        let users = pod::users_of(self, &image.id)?;
+        if !users.is_empty() {
+            return Err(Error::new(format!("image {} is in use by pods: {}", image.id.short(), users.join(", ")))
+                .help("destroy those pods first (`jetpack destroy POD`)"));
+        }
+        let what = || format!("cannot remove image {}", image.id.short());
+        let rubbish = crate::storage::staging(self.root())?;
+        fs::rename(self.image_directory(&image.id), rubbish.path().join("image")).context(what)?;
+        let others = self.list_images()?;
+        for layer in &image.record.layers {
+            if !others.iter().any(|other| other.record.layers.contains(layer)) {
+                self.storage().remove_layer(layer)?;
+            }
+        }
+        sys::paths::remove_tree(rubbish.path()).context(what)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).context(|| format!("cannot read {}", path.display()))
+}
+
+/// Whether a reference can only be meant as the beginning of an id: `sha512-…`, or at least six hexadecimal digits.
+fn is_id_prefix(reference: &str) -> bool {
+    let digits = reference.strip_prefix("sha512-");
+    let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    digits.map_or(reference.len() >= 6 && is_hex(reference), is_hex)
+}
+
+fn list(images: &[Image]) -> String {
+    let one = |image: &Image| format!("{} ({})", image.id.short(), image.manifest.name);
+    images.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// A name with the labels asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    name: String,
+    labels: Vec<(String, String)>,
+}
+
+impl Wanted {
+    /// Reads `name[:version][,label=value…]`.
+    fn parse(reference: &str) -> Result<Wanted> {
+        let mut parts = reference.split(',');
+        let first = parts.next().unwrap_or("");
+        let (name, version) = first.split_once(':').map_or((first, None), |(n, v)| (n, Some(v)));
+        let mut labels: Vec<(String, String)> =
+            version.map(|v| ("version".to_owned(), v.to_owned())).into_iter().collect();
+        for part in parts {
+            let (label, value) = part.split_once('=').ok_or_else(|| {
+                Error::new(format!("{part:?} in the image reference {reference:?} is no label"))
+                    .help("write name:version,label=value")
+            })?;
+            labels.push((label.to_owned(), value.to_owned()));
+        }
+        Ok(Wanted { name: name.to_owned(), labels })
+    }
+
+    fn fits(&self, manifest: &ImageManifest) -> bool {
+        let has = |(label, value): &(String, String)| manifest.labels.get(label) == Some(value.as_str());
+        manifest.name.as_str() == self.name && self.labels.iter().all(has)
+    }
+}
+
+/// Whether the error says that there is no such file.
+pub(super) fn is_missing(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_names_with_labels() {
+        let wanted = |name: &str, labels: &[(&str, &str)]| Wanted {
+            name: name.into(),
+            labels: labels.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(),
+        };
+        assert_eq!(Wanted::parse("a/b").unwrap(), wanted("a/b", &[]));
+        assert_eq!(Wanted::parse("a:1.2,os=linux").unwrap(), wanted("a", &[("version", "1.2"), ("os", "linux")]));
+        assert!(Wanted::parse("a,linux").is_err());
+    }
+
+    #[test]
+    fn what_looks_like_an_id() {
+        for yes in ["sha512-", "sha512-0a", "deadbeef", "012345"] {
+            assert!(is_id_prefix(yes), "{yes}");
+        }
+        for no in ["beef", "busybox", "DEADBEEF", "a/b", "sha512-xyz"] {
+            assert!(!is_id_prefix(no), "{no}");
+        }
+    }
+}

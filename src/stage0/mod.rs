@@ -1,0 +1,23 @@
+//! What runs: images, pods, and the plans that lead from the one to the other.
+//!
+//! The store, by default `/var/jetpack`, belongs to root (mode 0700, so that a setuid file of an image is out of an ordinary
+//! user's reach) and looks like this:
+//!
+//! | path | what |
+//! |---|---|
+//! | `store` | the format version and the kind of storage |
+//! | `lock` | held shared while images are used, exclusively while one is added or removed |
+//! | `images/ID/` | `manifest`, the original archive `image.aci`, and `image.json` |
+//! | `layers/ID/` | the files of an archive, under its digest |
+//! | `pods/UUID/APP/` | an app's root: storage's own |
+//! | `state/STATE/UUID/` | the pod's `manifest` and `lock`; the directory's place is the pod's state |
+//! | `tmp/` | what is being made; whatever nobody holds a lock on is rubbish |
+
+pub mod compression;
+pub mod image;
+pub mod import;
+pub mod keystore;
+pub mod plan;
+pub mod pod;
+pub mod store;
+pub mod unpack;

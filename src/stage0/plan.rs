@@ -1,0 +1,205 @@
+//! From what a person asks for, and the images, to a pod: the reified pod manifest of appc (pods.md), and the layers that
+//! its apps stand on. Nothing is touched here.
+
+use super::image::Image;
+use crate::appc::{AcIdentifier, AcName, App, EnvVar, Label, Labels, PodManifest, RuntimeApp, RuntimeImage};
+use crate::error::{Context, Error, Result};
+
+/// The annotation of a pod manifest that holds the pod's hostname, as in the parent.
+pub const HOSTNAME: &str = "hostname";
+
+/// The annotation of a pod manifest that holds the name of the pod's network.
+pub const NETWORK: &str = "jetpack/net";
+
+/// What a person asks for.
+#[derive(Clone, Debug, Default)]
+pub struct PodRequest {
+    /// The apps, in order.
+    pub apps: Vec<AppRequest>,
+    /// What hostname(1) says in the pod; its UUID if not given.
+    pub hostname: Option<String>,
+    /// The network, by name.
+    pub network: String,
+}
+
+/// An app that a person asks for, and what is to be different from its image's manifest.
+#[derive(Clone, Debug)]
+pub struct AppRequest {
+    /// The image.
+    pub image: Image,
+    /// Its name in the pod; the last part of the image's name if not given.
+    pub name: Option<AcName>,
+    /// The program instead of the manifest's, whose arguments are dropped too.
+    pub exec: Option<String>,
+    /// More arguments.
+    pub arguments: Vec<String>,
+    /// The user instead of the manifest's.
+    pub user: Option<String>,
+    /// The group instead of the manifest's.
+    pub group: Option<String>,
+    /// Variables beside, or instead of, the manifest's.
+    pub environment: Vec<(String, String)>,
+    /// The working directory instead of the manifest's.
+    pub working_directory: Option<String>,
+    /// Whether the root filesystem is read-only.
+    pub read_only: bool,
+}
+
+impl AppRequest {
+    /// The app exactly as its image has it.
+    pub fn of(image: Image) -> AppRequest {
+        AppRequest {
+            image,
+            name: None,
+            exec: None,
+            arguments: Vec::new(),
+            user: None,
+            group: None,
+            environment: Vec::new(),
+            working_directory: None,
+            read_only: false,
+        }
+    }
+}
+
+/// A pod as it is to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodPlan {
+    /// The reified manifest.
+    pub manifest: PodManifest,
+    /// The apps' roots.
+    pub apps: Vec<AppPlan>,
+}
+
+/// The root of an app as it is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppPlan {
+    /// The app's name.
+    pub name: String,
+    /// The layers, the lowest first.
+    pub layers: Vec<String>,
+}
+
+/// Plans a pod.
+///
+/// # Errors
+/// Something that was asked for, or that an image asks for, cannot be had.
+pub fn plan(request: PodRequest) -> Result<PodPlan> {
+    if request.apps.len() != 1 {
+        return Err(Error::new(format!("a pod of {} apps cannot be made", request.apps.len()))
+            .help("this version runs pods of one app"));
+    }
+    let mut manifest = PodManifest::new();
+    let mut annotate = |name: &str, value: &str| -> Result<()> {
+        let name: AcIdentifier = name.parse().context(|| "cannot annotate the pod")?;
+        manifest.annotations.set(name, value).context(|| "cannot annotate the pod")
+    };
+    annotate(NETWORK, &request.network)?;
+    if let Some(hostname) = &request.hostname {
+        check_hostname(hostname)?;
+        annotate(HOSTNAME, hostname)?;
+    }
+    let mut apps = Vec::new();
+    for app in request.apps {
+        let layers = app.image.record.layers.clone();
+        let planned = plan_app(app)?;
+        apps.push(AppPlan { name: planned.name.to_string(), layers });
+        manifest.apps.push(planned);
+    }
+    manifest.validate().context(|| "the pod breaks the specification")?;
+    Ok(PodPlan { manifest, apps })
+}
+
+fn plan_app(request: AppRequest) -> Result<RuntimeApp> {
+    let manifest = &request.image.manifest;
+    let name = match &request.name {
+        Some(name) => name.clone(),
+        None => AcName::sanitize(manifest.name.last_component()).ok_or_else(|| {
+            Error::new(format!("no app name can be made of {}", manifest.name)).help("give one with --name")
+        })?,
+    };
+    let app = overridden(&request)?;
+    if let Some(wanted) = app.iter().flat_map(|app| &app.mount_points).next() {
+        return Err(Error::new(format!("{name} wants a volume at {}", wanted.path))
+            .help("this version runs apps without volumes only"));
+    }
+    if let Some(app) = &app {
+        app.validate().context(|| format!("the app {name} breaks the specification"))?;
+    }
+    let image = RuntimeImage {
+        id: request.image.id.clone(),
+        name: Some(manifest.name.clone()),
+        labels: Labels::new(manifest.labels.iter().cloned().collect::<Vec<Label>>()).context(|| "labels")?,
+    };
+    let mut planned = RuntimeApp::new(name, image);
+    planned.app = app;
+    planned.read_only_root_fs = request.read_only;
+    Ok(planned)
+}
+
+/// The image's app with what the person wants otherwise; none if the image has none and nothing was asked for, which means a
+/// console.
+fn overridden(request: &AppRequest) -> Result<Option<App>> {
+    let mut words = request.exec.iter().cloned().chain(request.arguments.iter().cloned()).collect::<Vec<_>>();
+    let mut app = match &request.image.manifest.app {
+        Some(app) => {
+            let mut app = app.clone();
+            if request.exec.is_some() {
+                app.exec = std::mem::take(&mut words);
+            } else {
+                app.exec.append(&mut words);
+            }
+            app
+        }
+        // An image without an app has no program for the arguments to follow: they are the command.
+        None if !words.is_empty() => App::new(words, "0", "0"),
+        None if is_plain(request) => return Ok(None),
+        None => {
+            return Err(Error::new(format!("the image {} has no app to change", request.image.manifest.name))
+                .help("name a program with --exec, or after `--`"));
+        }
+    };
+    if let Some(user) = &request.user {
+        app.user.clone_from(user);
+    }
+    if let Some(group) = &request.group {
+        app.group.clone_from(group);
+    }
+    if let Some(directory) = &request.working_directory {
+        app.working_directory = Some(directory.clone());
+    }
+    for (name, value) in &request.environment {
+        match app.environment.iter_mut().find(|known| known.name == *name) {
+            Some(known) => known.value.clone_from(value),
+            None => app.environment.push(EnvVar { name: name.clone(), value: value.clone() }),
+        }
+    }
+    Ok(Some(app))
+}
+
+fn is_plain(request: &AppRequest) -> bool {
+    request.user.is_none()
+        && request.group.is_none()
+        && request.environment.is_empty()
+        && request.working_directory.is_none()
+}
+
+/// A hostname as sethostname(2) and other people's programs take it.
+fn check_hostname(name: &str) -> Result<()> {
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.len() <= 63
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    if name.len() <= 64 && name.split('.').all(label) {
+        return Ok(());
+    }
+    Err(Error::new(format!("{name:?} is no hostname"))
+        .help("a hostname has letters, digits and dashes, in parts joined by dots, and at most 64 characters"))
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

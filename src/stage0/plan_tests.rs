@@ -1,0 +1,172 @@
+//! What becomes of a request: tables.
+
+use super::*;
+use crate::appc::{ImageId, ImageManifest};
+use crate::stage0::compression::Compression;
+use crate::stage0::image::Record;
+use crate::stage0::keystore::Trust;
+
+/// An image whose manifest has these further fields, which begin with a comma.
+fn image(name: &str, more: &str) -> Image {
+    let text = format!(r#"{{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "{name}"{more}}}"#);
+    let id = ImageId::from_digest(&[0xab; 64]);
+    let record = Record {
+        layers: vec![id.to_string()],
+        imported: 0,
+        origin: "a test".to_owned(),
+        compression: Compression::None,
+        archive_size: 0,
+        size: 0,
+        files: 0,
+        trust: Trust::Unsigned,
+        setuid: Vec::new(),
+    };
+    Image { id, manifest: ImageManifest::parse(text.as_bytes()).unwrap(), record }
+}
+
+/// An image with an app of this further content.
+fn with_app(more: &str) -> Image {
+    image(
+        "example.com/web",
+        &format!(r#", "app": {{"exec": ["/bin/web", "-a"], "user": "www", "group": "www"{more}}}"#),
+    )
+}
+
+/// The plan of one app, changed like this.
+fn planned(image: Image, change: impl FnOnce(&mut AppRequest)) -> Result<PodPlan> {
+    let mut app = AppRequest::of(image);
+    change(&mut app);
+    plan(PodRequest { apps: vec![app], hostname: None, network: "none".to_owned() })
+}
+
+/// The app of that plan.
+fn app(image: Image, change: impl FnOnce(&mut AppRequest)) -> App {
+    planned(image, change).unwrap().manifest.apps[0].app.clone().unwrap()
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn programs_and_arguments() {
+    type Case<'a> = (Image, Option<&'a str>, &'a [&'a str], &'a [&'a str]);
+    let table: [Case<'_>; 6] = [
+        (with_app(""), None, &[], &["/bin/web", "-a"]),
+        (with_app(""), None, &["x", "-y"], &["/bin/web", "-a", "x", "-y"]),
+        (with_app(""), Some("/bin/other"), &[], &["/bin/other"]),
+        (with_app(""), Some("other"), &["x"], &["other", "x"]),
+        (image("a", ""), None, &["/bin/sh", "-c", "true"], &["/bin/sh", "-c", "true"]),
+        (image("a", ""), Some("sh"), &["-c"], &["sh", "-c"]),
+    ];
+    for (image, exec, arguments, expected) in table {
+        let app = app(image, |request| {
+            request.exec = exec.map(str::to_owned);
+            request.arguments = strings(arguments);
+        });
+        assert_eq!(app.exec, strings(expected));
+    }
+}
+
+#[test]
+fn what_is_asked_for_goes_over_the_manifest() {
+    let more =
+        r#", "workingDirectory": "/srv", "environment": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]"#;
+    let changed = app(with_app(more), |request| {
+        request.user = Some("joe".to_owned());
+        request.group = Some("/etc/motd".to_owned());
+        request.working_directory = Some("/tmp".to_owned());
+        request.environment = [("B", "x"), ("C", "y")].map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec();
+    });
+    assert_eq!((changed.user.as_str(), changed.group.as_str()), ("joe", "/etc/motd"));
+    assert_eq!(changed.working_directory.as_deref(), Some("/tmp"));
+    let variables: Vec<(&str, &str)> =
+        changed.environment.iter().map(|v| (v.name.as_str(), v.value.as_str())).collect();
+    assert_eq!(variables, [("A", "1"), ("B", "x"), ("C", "y")]);
+    let plain = app(with_app(more), |_| ());
+    assert_eq!(Some(&plain), with_app(more).manifest.app.as_ref());
+    // A command for an image without an app is root's, unless told otherwise.
+    let command = app(image("a", ""), |request| {
+        request.arguments = strings(&["id"]);
+        request.group = Some("9".to_owned());
+    });
+    assert_eq!((command.user.as_str(), command.group.as_str()), ("0", "9"));
+}
+
+#[test]
+fn an_image_without_an_app_is_a_console() {
+    let plan = planned(image("a", ""), |request| request.read_only = true).unwrap();
+    assert_eq!(plan.manifest.apps[0].app, None);
+    assert!(plan.manifest.apps[0].read_only_root_fs);
+}
+
+#[test]
+fn apps_are_called_after_their_images() {
+    let table = [("example.com/web", "web"), ("busybox", "busybox"), ("example.com/my_app.v2", "my-app-v2")];
+    for (name, expected) in table {
+        let plan = planned(image(name, ""), |_| ()).unwrap();
+        assert_eq!(plan.manifest.apps[0].name.as_str(), expected);
+        assert_eq!(plan.apps, [AppPlan { name: expected.to_owned(), layers: vec![image(name, "").id.to_string()] }]);
+    }
+    let named = planned(image("a", ""), |request| request.name = Some("other".parse().unwrap())).unwrap();
+    assert_eq!(named.apps[0].name, "other");
+}
+
+#[test]
+fn the_manifest_knows_the_image_and_what_the_pod_is_to_be() {
+    let labels = r#", "labels": [{"name": "version", "value": "1.2"}]"#;
+    let apps = vec![AppRequest::of(image("example.com/a", labels))];
+    let request = PodRequest { apps, hostname: Some("box.example".to_owned()), network: "host".to_owned() };
+    let manifest = plan(request).unwrap().manifest;
+    assert_eq!(manifest.annotations.get(HOSTNAME), Some("box.example"));
+    assert_eq!(manifest.annotations.get(NETWORK), Some("host"));
+    let image = &manifest.apps[0].image;
+    assert_eq!(image.id, ImageId::from_digest(&[0xab; 64]));
+    assert_eq!(image.name.as_ref().map(ToString::to_string).as_deref(), Some("example.com/a"));
+    assert_eq!(image.labels.get("version"), Some("1.2"));
+    // What is written down can be read again.
+    assert_eq!(PodManifest::parse(manifest.to_json_pretty().as_bytes()).unwrap(), manifest);
+}
+
+#[test]
+fn what_cannot_be_had_is_refused() {
+    let volume = with_app(r#", "mountPoints": [{"name": "data", "path": "/data"}]"#);
+    type Change = fn(&mut AppRequest);
+    let table: [(Image, Change, &str); 7] = [
+        (volume, |_| (), "web wants a volume at /data"),
+        (image("a", ""), |r| r.user = Some("0".into()), "the image a has no app to change"),
+        (image("a", ""), |r| r.environment = vec![("A".into(), "b".into())], "the image a has no app to change"),
+        (
+            with_app(""),
+            |r| r.working_directory = Some("srv".into()),
+            "the app web breaks the specification: workingDirectory",
+        ),
+        (with_app(""), |r| r.user = Some(String::new()), "the app web breaks the specification: user"),
+        (
+            with_app(""),
+            |r| r.environment = vec![("1".into(), "b".into())],
+            "the app web breaks the specification: environment",
+        ),
+        (with_app(""), |r| r.arguments = vec!["a\0b".into()], "the app web breaks the specification: exec[2]"),
+    ];
+    for (image, change, expected) in table {
+        let error = planned(image, change).unwrap_err().one_line();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    for count in [0, 2] {
+        let apps = vec![AppRequest::of(image("a", "")); count];
+        let error = plan(PodRequest { apps, hostname: None, network: "none".to_owned() }).unwrap_err();
+        assert_eq!(error.to_string(), format!("a pod of {count} apps cannot be made"));
+    }
+}
+
+#[test]
+fn hostnames() {
+    let long = "a".repeat(63);
+    for good in ["a", "box", "web-1.example.com", "9", &long] {
+        check_hostname(good).unwrap();
+    }
+    for bad in ["", "-a", "a-", "a..b", ".a", "a.", "a b", "a_b", "ä", &"a".repeat(64), &format!("{long}.a")] {
+        assert!(check_hostname(bad).is_err(), "{bad}");
+    }
+}

@@ -1,0 +1,330 @@
+//! Pods in the store: their states, and the locks that make the states true.
+//!
+//! A pod's state is the place of its directory, changed by rename(2), and the lock in it:
+//!
+//! | directory in | lock held | state |
+//! |---|---|---|
+//! | `state/preparing` | yes | preparing |
+//! | `state/prepared` | | prepared |
+//! | `state/run` | yes | running |
+//! | `state/run` | no | exited; it can run again |
+//! | `state/deleting`, or `state/preparing` without a lock | no | deleting: what a crash left |
+//!
+//! The runner and the agent hold the lock through a descriptor, so that the kernel releases it however they die.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use uuid::Uuid;
+
+use super::image::is_missing;
+use super::plan::PodPlan;
+use super::store::Store;
+use crate::appc::{ImageId, PodManifest};
+use crate::error::{Context, Error, Result};
+use crate::steps::Steps;
+use crate::sys;
+use crate::sys::lock::{Lock, is_held};
+use crate::sys::rootfs::RootFs;
+
+/// What a pod is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Its roots are being made.
+    Preparing,
+    /// It can run.
+    Prepared,
+    /// It runs.
+    Running,
+    /// It has run and can run again.
+    Exited,
+    /// It is being removed, or a crash left it half-made.
+    Deleting,
+}
+
+impl State {
+    /// The word that people see.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Preparing => "preparing",
+            State::Prepared => "prepared",
+            State::Running => "running",
+            State::Exited => "exited",
+            State::Deleting => "deleting",
+        }
+    }
+}
+
+/// The places of a pod's directory.
+const PREPARING: &str = "preparing";
+const PREPARED: &str = "prepared";
+const RUN: &str = "run";
+const DELETING: &str = "deleting";
+const PLACES: [&str; 4] = [PREPARED, RUN, PREPARING, DELETING];
+
+const LOCK: &str = "lock";
+const MANIFEST: &str = "manifest";
+
+/// A pod as it was found; its state may change at any moment unless its lock is held.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    /// Its UUID.
+    pub id: Uuid,
+    /// Its state when it was looked at.
+    pub state: State,
+    directory: PathBuf,
+}
+
+/// A pod whose lock this process holds.
+#[derive(Debug)]
+pub struct LockedPod {
+    /// The pod.
+    pub pod: Pod,
+    /// Its lock.
+    pub lock: Lock,
+}
+
+impl Pod {
+    /// Its manifest.
+    ///
+    /// # Errors
+    /// The file is missing or broken.
+    pub fn manifest(&self) -> Result<PodManifest> {
+        let path = self.directory.join(MANIFEST);
+        let what = || format!("cannot read the manifest of pod {}", self.id);
+        PodManifest::parse(&fs::read(path).context(what)?).context(what)
+    }
+
+    /// When it was prepared, if the file system knows.
+    pub fn created(&self) -> Option<SystemTime> {
+        fs::metadata(self.directory.join(MANIFEST)).and_then(|m| m.modified()).ok()
+    }
+
+    /// Where the isolation backend writes down what outlives its processes.
+    pub fn record(&self) -> PathBuf {
+        self.directory.join("mounts")
+    }
+
+    fn at(store: &Store, place: &str, id: Uuid) -> Result<Option<Pod>> {
+        let directory = place_of(store, place, id);
+        let held = match is_held(&directory.join(LOCK)) {
+            Ok(held) => held,
+            Err(e) if e.errno() == nix::errno::Errno::ENOENT => {
+                return Ok(directory.exists().then_some(Pod { id, state: State::Deleting, directory }));
+            }
+            Err(e) => return Err(e).context(|| format!("cannot look at pod {id}")),
+        };
+        let state = match (place, held) {
+            (PREPARED, _) => State::Prepared,
+            (RUN, true) => State::Running,
+            (RUN, false) => State::Exited,
+            (PREPARING, true) => State::Preparing,
+            _ => State::Deleting,
+        };
+        Ok(Some(Pod { id, state, directory }))
+    }
+}
+
+fn place_of(store: &Store, place: &str, id: Uuid) -> PathBuf {
+    store.states().join(place).join(id.to_string())
+}
+
+impl Store {
+    /// Makes a pod as planned: its directory, its roots. It is visible as *preparing* until it is whole.
+    ///
+    /// # Errors
+    /// The disk fails or is full, or an image has gone; nothing is left then.
+    pub fn create_pod(&self, plan: &PodPlan) -> Result<Pod> {
+        let id = Uuid::new_v4();
+        let name = id.to_string();
+        let what = || format!("cannot prepare pod {id}");
+        let images = self.use_images()?;
+        let embryo = crate::storage::staging(self.root())?;
+        let preparing = place_of(self, PREPARING, id);
+        fs::write(embryo.path().join(LOCK), "").context(what)?;
+        fs::write(embryo.path().join(MANIFEST), plan.manifest.to_json_pretty() + "\n").context(what)?;
+        let lock = Lock::exclusive(&embryo.path().join(LOCK)).context(what)?;
+        let mut steps = Steps::new();
+        let forget = || sys::paths::remove_tree(&preparing).context(what);
+        steps.step("write the pod down", forget, || fs::rename(embryo.path(), &preparing).context(what))?;
+        // From here on the pod keeps its images from being removed.
+        drop(images);
+        for app in &plan.apps {
+            let remove = || self.storage().remove_pod(&name);
+            steps.step("make an app's root", remove, || self.storage().create_root(&name, &app.name, &app.layers))?;
+        }
+        let directory = place_of(self, PREPARED, id);
+        steps.check(|| fs::rename(&preparing, &directory).context(what))?;
+        steps.keep();
+        drop(lock);
+        Ok(Pod { id, state: State::Prepared, directory })
+    }
+
+    /// All pods, by state and UUID.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn list_pods(&self) -> Result<Vec<Pod>> {
+        let mut pods = Vec::new();
+        for place in PLACES {
+            for id in self.ids_in(place)? {
+                // A pod may move on between the two looks; it is then found in its next place, or was found in its last.
+                pods.extend(Pod::at(self, place, id)?.filter(|_| !pods.iter().any(|p: &Pod| p.id == id)));
+            }
+        }
+        pods.sort_by(|a, b| a.state.cmp(&b.state).then(a.id.cmp(&b.id)));
+        Ok(pods)
+    }
+
+    fn ids_in(&self, place: &str) -> Result<Vec<Uuid>> {
+        let directory = self.states().join(place);
+        let what = || format!("cannot read {}", directory.display());
+        let names = match fs::read_dir(&directory) {
+            Ok(names) => names,
+            Err(e) if is_missing(&e) => return Ok(Vec::new()),
+            Err(e) => return Err(e).context(what),
+        };
+        let mut ids = Vec::new();
+        for entry in names {
+            ids.extend(entry.context(what)?.file_name().to_str().and_then(|name| Uuid::parse_str(name).ok()));
+        }
+        Ok(ids)
+    }
+
+    /// The pod that `reference` means: a UUID or a unique prefix of one.
+    ///
+    /// # Errors
+    /// There is none, or the prefix fits several (the error lists them).
+    pub fn find_pod(&self, reference: &str) -> Result<Pod> {
+        match self.pods_like(reference)?.as_slice() {
+            [] => {
+                Err(Error::new(format!("there is no pod {reference:?}"))
+                    .help("`jetpack list` shows those that are here"))
+            }
+            [pod] => Ok(pod.clone()),
+            several => {
+                let ids: Vec<String> = several.iter().map(|pod| pod.id.to_string()).collect();
+                Err(Error::new(format!("{reference:?} fits several pods: {}", ids.join(", ")))
+                    .help("give more of the UUID"))
+            }
+        }
+    }
+
+    /// The pods whose UUID is or begins with `reference`. A whole UUID is looked for without reading any directory.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn pods_like(&self, reference: &str) -> Result<Vec<Pod>> {
+        if let Some(id) = full_uuid(reference) {
+            return Ok(self.pod(id)?.into_iter().collect());
+        }
+        let plausible = !reference.is_empty() && reference.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        if !plausible {
+            return Ok(Vec::new());
+        }
+        let wanted = reference.to_ascii_lowercase();
+        Ok(self.list_pods()?.into_iter().filter(|pod| pod.id.to_string().starts_with(&wanted)).collect())
+    }
+
+    fn pod(&self, id: Uuid) -> Result<Option<Pod>> {
+        // Twice, since the pod may move from a place not yet looked at to one that was.
+        for place in PLACES.iter().chain(&PLACES) {
+            if let Some(pod) = Pod::at(self, place, id)? {
+                return Ok(Some(pod));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Locks a pod, so that its state stays what it is.
+    ///
+    /// # Errors
+    /// Somebody else holds the lock: the pod is being prepared or runs. Or it has gone.
+    pub fn lock_pod(&self, pod: &Pod) -> Result<LockedPod> {
+        let id = pod.id;
+        let gone = || Error::new(format!("pod {id} has gone"));
+        let lock = self.lock_file(pod)?.ok_or_else(|| {
+            let doing = if pod.state == State::Preparing { "is being prepared" } else { "is running" };
+            Error::new(format!("pod {id} {doing}"))
+        })?;
+        // It may have changed its place until we had the lock.
+        let mut pod = self.pod(id)?.ok_or_else(gone)?;
+        // What looked alive because of the lock that is now ours is not.
+        pod.state = match pod.state {
+            State::Running => State::Exited,
+            State::Preparing => State::Deleting,
+            other => other,
+        };
+        Ok(LockedPod { pod, lock })
+    }
+
+    fn lock_file(&self, pod: &Pod) -> Result<Option<Lock>> {
+        let path = pod.directory.join(LOCK);
+        // A crash may have taken the lock file along before the rest of the directory.
+        if pod.state == State::Deleting && !path.exists() {
+            fs::write(&path, "").context(|| format!("cannot lock pod {}", pod.id))?;
+        }
+        Lock::try_exclusive(&path).context(|| format!("cannot lock pod {}", pod.id))
+    }
+
+    /// Moves a pod that is prepared or has exited to where running pods are. It is *running* from now on, until the lock's
+    /// last holder dies.
+    ///
+    /// # Errors
+    /// The pod is half-made or being removed.
+    pub fn begin_run(&self, locked: &mut LockedPod) -> Result<()> {
+        let id = locked.pod.id;
+        match locked.pod.state {
+            State::Exited => {}
+            State::Prepared => {
+                let directory = place_of(self, RUN, id);
+                fs::rename(&locked.pod.directory, &directory).context(|| format!("cannot begin to run pod {id}"))?;
+                locked.pod.directory = directory;
+            }
+            other => {
+                return Err(Error::new(format!("pod {id} cannot run: it is {}", other.name()))
+                    .help(format!("remove what is left of it with `jetpack destroy {id}`")));
+            }
+        }
+        locked.pod.state = State::Running;
+        Ok(())
+    }
+
+    /// Removes a pod and everything that it wrote.
+    ///
+    /// # Errors
+    /// A file cannot be removed; the pod is *deleting* then, and can be destroyed again.
+    pub fn destroy_pod(&self, locked: LockedPod) -> Result<()> {
+        let id = locked.pod.id;
+        let what = || format!("cannot destroy pod {id}");
+        let directory = place_of(self, DELETING, id);
+        if locked.pod.directory != directory {
+            fs::rename(&locked.pod.directory, &directory).context(what)?;
+        }
+        self.storage().remove_pod(&id.to_string()).context(what)?;
+        sys::paths::remove_tree(&directory).context(what)
+    }
+
+    /// The root of one of the pod's apps. `layers` are those of its image.
+    pub fn app_root(&self, pod: &Pod, app: &str, layers: &[String]) -> RootFs {
+        self.storage().root(&pod.id.to_string(), app, layers)
+    }
+}
+
+/// A UUID in its whole form, of 36 characters.
+fn full_uuid(text: &str) -> Option<Uuid> {
+    Uuid::parse_str(text).ok().filter(|_| text.len() == 36)
+}
+
+/// The UUIDs of pods that have an app of the image `id`.
+pub(super) fn users_of(store: &Store, id: &ImageId) -> Result<Vec<String>> {
+    let uses = |pod: &Pod| pod.manifest().is_ok_and(|m| m.apps.iter().any(|app| app.image.id == *id));
+    Ok(store.list_pods()?.iter().filter(|pod| uses(pod)).map(|pod| pod.id.to_string()).collect())
+}
+
+/// Makes the directories that hold pods' states.
+pub(super) fn make_places(states: &Path) -> std::io::Result<()> {
+    PLACES.iter().try_for_each(|place| fs::DirBuilder::new().recursive(true).mode(0o700).create(states.join(place)))
+}
