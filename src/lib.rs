@@ -40,6 +40,7 @@ pub mod error;
 pub mod isolation;
 pub mod network;
 pub mod stage0;
+pub mod stage1;
 pub mod stage2;
 pub mod steps;
 pub mod storage;

@@ -1,0 +1,178 @@
+//! Running, destroying and reaping pods of the store.
+
+use std::fs;
+
+use super::prepare::{SandboxRequest, app, sandbox, sandbox_name};
+use super::resolv::{HostFiles, UPSTREAM, choose};
+use super::run::Runner;
+use crate::appc::{PodManifest, RuntimeApp};
+use crate::config::{Config, IsolationKind};
+use crate::error::{Error, Result};
+use crate::isolation::{self, Isolation, SandboxSpec};
+use crate::network::{self, Attachment};
+use crate::stage0::plan::{HOSTNAME, NETWORK};
+use crate::stage0::pod::{LockedPod, Pod, State};
+use crate::stage0::store::Store;
+use std::os::fd::AsFd;
+
+/// Facts about processes that the command line needs too.
+pub use crate::sys::{is_root, process::Exit};
+
+/// What a terminal is taken for when the person's has no `TERM`.
+const PLAIN_TERMINAL: &str = "vt100";
+
+/// The store together with the means to run its pods.
+pub struct Engine<'a> {
+    store: &'a Store,
+    config: &'a Config,
+    isolation: Box<dyn Isolation>,
+    backend: &'static str,
+    warn: &'a dyn Fn(&str),
+}
+
+/// How to run a pod.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// The app gets a terminal of the pod's.
+    pub terminal: bool,
+    /// Standard input is a terminal, so a console gets one in any case.
+    pub on_terminal: bool,
+    /// The kind of terminal that the person has (`TERM`).
+    pub term: Option<String>,
+}
+
+impl<'a> Engine<'a> {
+    /// The engine that the configuration asks for. Warnings go to `warn`.
+    ///
+    /// # Errors
+    /// There is no such isolation.
+    pub fn new(store: &'a Store, config: &'a Config, warn: &'a dyn Fn(&str)) -> Result<Engine<'a>> {
+        let backend = match config.isolation() {
+            IsolationKind::Native => "native",
+            #[cfg(feature = "testing")]
+            IsolationKind::Fake => "fake",
+        };
+        Ok(Engine { store, config, isolation: isolation::by_name(backend)?, backend, warn })
+    }
+
+    /// Runs a pod, and returns when it has ended.
+    ///
+    /// # Errors
+    /// The pod is half-made, its sandbox cannot be made, or its app cannot be started.
+    pub fn run(&self, locked: &mut LockedPod, options: &RunOptions) -> Result<Exit> {
+        let manifest = locked.pod.manifest()?;
+        let [runtime] = manifest.apps.as_slice() else {
+            return Err(Error::new(format!("pod {} has {} apps", locked.pod.id, manifest.apps.len()))
+                .help("this version runs pods of one app"));
+        };
+        let network = network::by_name(manifest.annotations.get(NETWORK).unwrap_or("none"))?;
+        self.store.begin_run(locked)?;
+        let id = locked.pod.id.to_string();
+        let attachment = network.attach(&id)?;
+        let ended = self.run_attached(locked, &manifest, runtime, attachment, options);
+        match (ended, network.detach(&id)) {
+            (Ok(_), Err(error)) => Err(error),
+            (Err(error), Err(undo)) => Err(error.and_undo(undo)),
+            (ended, Ok(())) => ended,
+        }
+    }
+
+    fn run_attached(
+        &self,
+        locked: &LockedPod,
+        manifest: &PodManifest,
+        runtime: &RuntimeApp,
+        attachment: Attachment,
+        options: &RunOptions,
+    ) -> Result<Exit> {
+        let wants_terminal = options.terminal || (runtime.app.is_none() && options.on_terminal);
+        let term = options.term.clone().unwrap_or_else(|| PLAIN_TERMINAL.to_owned());
+        let prepared = app(runtime, wants_terminal.then_some(term), self.isolation.has_capabilities());
+        for ignored in &prepared.ignored {
+            (self.warn)(&format!("isolator ignored: {ignored}"));
+        }
+        let sandbox = self.sandbox(&locked.pod, manifest, runtime, attachment)?;
+        let runner =
+            Runner { isolation: &*self.isolation, backend: self.backend, lock: locked.lock.as_fd(), warn: self.warn };
+        runner.run(sandbox, prepared.app)
+    }
+
+    fn sandbox(
+        &self,
+        pod: &Pod,
+        manifest: &PodManifest,
+        runtime: &RuntimeApp,
+        attachment: Attachment,
+    ) -> Result<SandboxSpec> {
+        let image = self.store.read_image(&runtime.image.id)?;
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        Ok(sandbox(SandboxRequest {
+            id: &pod.id.to_string(),
+            name_prefix: self.config.get("jail.namePrefix").unwrap_or(""),
+            hostname: manifest.annotations.get(HOSTNAME),
+            attachment,
+            root: self.store.app_root(pod, runtime.name.as_str(), &image.record.layers),
+            read_only: runtime.read_only_root_fs,
+            resolv_conf: self.resolv_conf(attachment.own),
+            parameters: self.config.with_prefix("ace.jailConf.").into_iter().map(own).collect(),
+            record: pod.record(),
+        }))
+    }
+
+    fn resolv_conf(&self, own_network: bool) -> Option<String> {
+        let resolv_conf = fs::read_to_string("/etc/resolv.conf").ok();
+        let upstream = fs::read_to_string(UPSTREAM).ok();
+        let host = HostFiles { resolv_conf: resolv_conf.as_deref(), upstream: upstream.as_deref() };
+        let configured: Vec<&str> = self.config.get("ace.dns-servers").unwrap_or("").split_whitespace().collect();
+        let choice = choose(host, &configured, own_network);
+        if let Some(warning) = &choice.warning {
+            (self.warn)(warning);
+        }
+        choice.contents
+    }
+
+    /// Removes a pod that does not run, with what a killed runner left of its sandbox.
+    ///
+    /// # Errors
+    /// It runs, or something of it cannot be removed.
+    pub fn destroy(&self, pod: &Pod) -> Result<()> {
+        let locked = self.store.lock_pod(pod).map_err(|e| match pod.state {
+            State::Running => e.help("end it first: send `jetpack run` a signal, which it passes on"),
+            _ => e,
+        })?;
+        self.destroy_locked(locked)
+    }
+
+    /// The same for a pod whose lock is held already.
+    ///
+    /// # Errors
+    /// Something of it cannot be removed.
+    pub fn destroy_locked(&self, locked: LockedPod) -> Result<()> {
+        self.remove_sandbox(&locked.pod)?;
+        self.store.destroy_pod(locked)
+    }
+
+    /// Takes away the sandboxes of pods whose runner was killed. Where the kernel does that by itself, there are none.
+    ///
+    /// # Errors
+    /// The store cannot be read, or a sandbox cannot be removed.
+    pub fn reap(&self) -> Result<()> {
+        if !self.isolation.can_outlive_its_runner() {
+            return Ok(());
+        }
+        for pod in self.store.list_pods()? {
+            if pod.state == State::Exited && pod.record().exists() {
+                // Somebody may have begun to run it in this moment; then it is theirs to reap.
+                if let Ok(locked) = self.store.lock_pod(&pod) {
+                    self.remove_sandbox(&locked.pod)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_sandbox(&self, pod: &Pod) -> Result<()> {
+        let prefix = self.config.get("jail.namePrefix").unwrap_or("");
+        self.isolation.remove(&sandbox_name(prefix, &pod.id.to_string()), &pod.record())
+    }
+}

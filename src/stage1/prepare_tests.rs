@@ -1,0 +1,123 @@
+//! From a pod's manifest to a sandbox and an app: tables.
+
+use super::*;
+
+/// A pod's app, of which the manifest says this beside program and user.
+fn runtime(more: &str) -> RuntimeApp {
+    let text = format!(
+        r#"{{"acKind": "PodManifest", "acVersion": "0.8.11", "apps": [{{"name": "web", "image": {{"id": "sha512-{}"}},
+            "app": {{"exec": ["/bin/web", "-a"], "user": "www", "group": "staff"{more}}}}}]}}"#,
+        "0".repeat(128)
+    );
+    crate::appc::PodManifest::parse(text.as_bytes()).unwrap().apps.remove(0)
+}
+
+/// A pod's app without a program.
+fn console() -> RuntimeApp {
+    let mut app = runtime("");
+    app.app = None;
+    app
+}
+
+fn isolators(list: &str) -> RuntimeApp {
+    runtime(&format!(r#", "isolators": [{list}]"#))
+}
+
+fn request<'a>(hostname: Option<&'a str>, own: bool, resolv_conf: Option<&str>) -> SandboxRequest<'a> {
+    SandboxRequest {
+        id: "1-2",
+        name_prefix: "jetpack/",
+        hostname,
+        attachment: Attachment { own },
+        root: RootFs::Directory { path: "/r".into() },
+        read_only: true,
+        resolv_conf: resolv_conf.map(str::to_owned),
+        parameters: vec![("securelevel".to_owned(), "2".to_owned())],
+        record: "/record".into(),
+    }
+}
+
+#[test]
+fn sandboxes() {
+    let files = vec![(PathBuf::from("/etc/resolv.conf"), "nameserver 192.0.2.1\n".to_owned())];
+    let expected = SandboxSpec {
+        id: "1-2".to_owned(),
+        name: "jetpack/1-2".to_owned(),
+        hostname: "box".to_owned(),
+        network: NetworkView::Own,
+        root: RootSpec { filesystem: RootFs::Directory { path: "/r".into() }, read_only: true, files },
+        parameters: vec![("securelevel".to_owned(), "2".to_owned())],
+        record: "/record".into(),
+    };
+    assert_eq!(sandbox(request(Some("box"), true, Some("nameserver 192.0.2.1\n"))), expected);
+    let plain = sandbox(request(None, false, None));
+    assert_eq!((plain.hostname.as_str(), plain.network, plain.root.files), ("1-2", NetworkView::Host, vec![]));
+}
+
+#[test]
+fn an_app_is_what_its_manifest_says() {
+    let more = r#", "supplementaryGIDs": [7, 8], "workingDirectory": "/srv",
+        "environment": [{"name": "A", "value": "b"}],
+        "eventHandlers": [{"name": "pre-start", "exec": ["/pre"]}, {"name": "post-stop", "exec": ["/post", "x"]}]"#;
+    let expected = AppSpec {
+        name: "web".to_owned(),
+        program: Program::Exec(vec!["/bin/web".to_owned(), "-a".to_owned()]),
+        user: "www".to_owned(),
+        group: "staff".to_owned(),
+        supplementary_gids: vec![7, 8],
+        working_directory: "/srv".to_owned(),
+        environment: vec![("A".to_owned(), "b".to_owned())],
+        capabilities: DEFAULT_CAPABILITIES.map(str::to_owned).to_vec(),
+        no_new_privileges: false,
+        pre_start: Some(vec!["/pre".to_owned()]),
+        post_stop: Some(vec!["/post".to_owned(), "x".to_owned()]),
+        terminal: Some("vt220".to_owned()),
+    };
+    let prepared = app(&runtime(more), Some("vt220".to_owned()), true);
+    assert_eq!(prepared, Prepared { app: expected, ignored: Vec::new() });
+    let plain = app(&runtime(""), None, true).app;
+    assert_eq!(
+        (plain.working_directory.as_str(), plain.pre_start, plain.post_stop, plain.terminal),
+        ("/", None, None, None)
+    );
+}
+
+#[test]
+fn without_an_app_it_is_roots_console() {
+    let spec = app(&console(), None, true).app;
+    assert_eq!((spec.program, spec.user.as_str(), spec.group.as_str()), (Program::Console("root".into()), "0", "0"));
+    assert_eq!(spec.capabilities.len(), 14);
+}
+
+#[test]
+fn isolators_limit_or_are_reported() {
+    let set = |name: &str, caps: &str| {
+        format!(r#"{{"name": "os/linux/capabilities-{name}-set", "value": {{"set": [{caps}]}}}}"#)
+    };
+    let retain = set("retain", r#""CAP_NET_ADMIN", "CAP_KILL""#);
+    let remove = set("remove", r#""CAP_MKNOD", "CAP_SYS_PTRACE""#);
+    let no_new = r#"{"name": "os/linux/no-new-privileges", "value": true}"#;
+    let memory = r#"{"name": "resource/memory", "value": {"limit": "1G"}}"#;
+    let without_mknod: Vec<&str> = DEFAULT_CAPABILITIES.into_iter().filter(|c| *c != "CAP_MKNOD").collect();
+    type Case<'a> = (String, bool, Vec<&'a str>, bool, &'a [&'a str]);
+    let table: [Case<'_>; 6] = [
+        (retain.clone(), true, vec!["CAP_NET_ADMIN", "CAP_KILL"], false, &[]),
+        (remove, true, without_mknod, false, &[]),
+        (no_new.to_owned(), true, DEFAULT_CAPABILITIES.to_vec(), true, &[]),
+        (no_new.to_owned(), false, vec![], true, &[]),
+        (retain, false, vec![], false, &["os/linux/capabilities-retain-set (this kernel has no capabilities)"]),
+        (
+            memory.to_owned(),
+            true,
+            DEFAULT_CAPABILITIES.to_vec(),
+            false,
+            &["resource/memory (not supported by this version)"],
+        ),
+    ];
+    for (list, has_capabilities, capabilities, no_new_privileges, ignored) in table {
+        let prepared = app(&isolators(&list), None, has_capabilities);
+        assert_eq!(prepared.app.capabilities, capabilities, "{list}");
+        assert_eq!(prepared.app.no_new_privileges, no_new_privileges, "{list}");
+        assert_eq!(prepared.ignored, ignored, "{list}");
+    }
+}
