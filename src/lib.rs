@@ -35,6 +35,7 @@
 //! * Whatever makes things is a list of [`steps`] with their inverses.
 
 pub mod appc;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod isolation;

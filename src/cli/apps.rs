@@ -1,0 +1,209 @@
+//! The apps of a pod on the command line: `IMAGE [FLAGS] [-- ARGUMENTS] [--- IMAGE …]`.
+//!
+//! A bare word after an app's flags begins the next app; `---` is needed only after `-- ARGUMENTS`.
+
+use clap::{CommandFactory, Parser};
+
+use crate::appc::AcName;
+use crate::error::{Error, Result};
+use crate::stage0::plan::AppRequest;
+use crate::stage0::store::Store;
+
+/// An image and the flags that follow it
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(name = "IMAGE", no_binary_name = true, disable_help_flag = true, disable_version_flag = true)]
+pub(super) struct AppArgs {
+    image: String,
+    #[arg(long)]
+    name: Option<AcName>,
+    #[arg(long)]
+    exec: Option<String>,
+    #[arg(long)]
+    user: Option<String>,
+    #[arg(long)]
+    group: Option<String>,
+    #[arg(long, value_parser = variable)]
+    env: Vec<(String, String)>,
+    #[arg(long)]
+    workdir: Option<String>,
+    #[arg(long)]
+    readonly_rootfs: bool,
+    #[arg(skip)]
+    arguments: Vec<String>,
+}
+
+/// What `--help` says of the words after a pod's flags.
+pub(super) const HELP: &str = "\
+App flags, after its image:
+      --name NAME          the app's name in the pod (default: the last part of the image's name)
+      --exec PROGRAM       the program instead of the image's; found in the image's PATH
+      --user USER          the user: a name or number of the image, or a path whose owner is meant
+      --group GROUP        the group likewise
+      --env NAME=VALUE     a variable of the environment
+      --workdir DIRECTORY  where the program starts
+      --readonly-rootfs    the app may not write to its root filesystem
+  -- ARGUMENTS             arguments for the program; for an image without one, the command";
+
+fn variable(text: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Reads the words after a pod's flags.
+///
+/// # Errors
+/// A flag is unknown, or its value is missing or wrong; the error is clap's own text.
+pub(super) fn parse(words: &[String]) -> Result<Vec<AppArgs>> {
+    sections(words).into_iter().map(|section| section.parse()).collect()
+}
+
+#[derive(Debug, Default)]
+struct Section {
+    words: Vec<String>,
+    arguments: Vec<String>,
+}
+
+impl Section {
+    fn parse(self) -> Result<AppArgs> {
+        let parsed = AppArgs::try_parse_from(&self.words).map_err(|e| {
+            let text = e.to_string();
+            let first = text.lines().next().unwrap_or("").trim_start_matches("error: ");
+            Error::new(format!("cannot read the app {:?}: {first}", self.words.first().map_or("", String::as_str)))
+                .help("`jetpack run --help` lists the flags that may follow an image")
+        })?;
+        Ok(AppArgs { arguments: self.arguments, ..parsed })
+    }
+}
+
+fn sections(words: &[String]) -> Vec<Section> {
+    let command = AppArgs::command();
+    let takes_value = |flag: &str| {
+        let known = command.get_arguments().find(|a| a.get_long() == flag.strip_prefix("--"));
+        known.is_some_and(|a| a.get_action().takes_values())
+    };
+    let mut sections: Vec<Section> = Vec::new();
+    let mut fresh = true;
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "---" => fresh = true,
+            "--" => {
+                let mut ended = false;
+                let section = sections.last_mut();
+                let rest: Vec<String> = words
+                    .by_ref()
+                    .take_while(|w| {
+                        ended = *w == "---";
+                        !ended
+                    })
+                    .cloned()
+                    .collect();
+                section.into_iter().for_each(|s| s.arguments.clone_from(&rest));
+                fresh = true;
+            }
+            flag if flag.starts_with('-') && !fresh => {
+                if let Some(section) = sections.last_mut() {
+                    section.words.push(flag.to_owned());
+                    section.words.extend(takes_value(flag).then(|| words.next().cloned()).flatten());
+                }
+            }
+            image => {
+                sections.push(Section { words: vec![image.to_owned()], ..Section::default() });
+                fresh = false;
+            }
+        }
+    }
+    sections
+}
+
+impl AppArgs {
+    /// The word that names the image, or a pod if it stands alone.
+    pub(super) fn image(&self) -> &str {
+        &self.image
+    }
+
+    /// Whether nothing but an image, or a pod, is named.
+    pub(super) fn is_bare(&self) -> bool {
+        *self == AppArgs { image: self.image.clone(), ..AppArgs::empty() }
+    }
+
+    fn empty() -> AppArgs {
+        AppArgs {
+            image: String::new(),
+            name: None,
+            exec: None,
+            user: None,
+            group: None,
+            env: Vec::new(),
+            workdir: None,
+            readonly_rootfs: false,
+            arguments: Vec::new(),
+        }
+    }
+
+    /// Finds the image.
+    ///
+    /// # Errors
+    /// The store has none of that name.
+    pub(super) fn request(self, store: &Store) -> Result<AppRequest> {
+        Ok(AppRequest {
+            name: self.name,
+            exec: self.exec,
+            arguments: self.arguments,
+            user: self.user,
+            group: self.group,
+            environment: self.env,
+            working_directory: self.workdir,
+            read_only: self.readonly_rootfs,
+            ..AppRequest::of(store.find_image(&self.image)?)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Vec<(String, Vec<String>)> {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        parse(&words).unwrap().into_iter().map(|a| (a.image, a.arguments)).collect()
+    }
+
+    fn app(image: &str, arguments: &[&str]) -> (String, Vec<String>) {
+        (image.to_owned(), arguments.iter().map(|a| (*a).to_owned()).collect())
+    }
+
+    #[test]
+    fn apps_follow_one_another() {
+        let table = [
+            ("a", vec![app("a", &[])]),
+            ("a -- x -y -- z", vec![app("a", &["x", "-y", "--", "z"])]),
+            ("a b", vec![app("a", &[]), app("b", &[])]),
+            ("a --user u b --exec /bin/x", vec![app("a", &[]), app("b", &[])]),
+            ("a --readonly-rootfs b", vec![app("a", &[]), app("b", &[])]),
+            ("a -- x --- b -- y", vec![app("a", &["x"]), app("b", &["y"])]),
+            ("a --env=A=b --- b", vec![app("a", &[]), app("b", &[])]),
+        ];
+        for (line, expected) in table {
+            assert_eq!(parsed(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_flags_are_named() {
+        for (line, part) in
+            [("a --usr x", "--usr"), ("a --user", "--user"), ("a --env A", "NAME=VALUE"), ("a --name X_Y", "--name")]
+        {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let error = parse(&words).unwrap_err();
+            assert!(error.one_line().contains(part), "{}", error.one_line());
+        }
+    }
+
+    #[test]
+    fn the_help_lists_every_flag() {
+        for argument in AppArgs::command().get_arguments().filter_map(|a| a.get_long()) {
+            assert!(HELP.contains(&format!("--{argument}")), "{argument}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `jetpack image-manifest`
+
+use clap::Args;
+
+use super::{Host, output};
+use crate::error::Result;
+
+/// Print an image's manifest, as it is in the archive
+#[derive(Debug, Args)]
+#[command(name = "image-manifest")]
+pub(super) struct ShowImageManifest {
+    /// The image: a name[:version][,label=value…], an id, or the beginning of one
+    image: String,
+}
+
+impl ShowImageManifest {
+    pub(super) fn run(&self, host: &Host) -> Result<u8> {
+        let store = host.store()?;
+        let image = store.find_image(&self.image)?;
+        let manifest = store.image_manifest(&image.id)?;
+        output::print(&String::from_utf8_lossy(&manifest))?;
+        if !manifest.ends_with(b"\n") {
+            output::print("\n")?;
+        }
+        Ok(0)
+    }
+}

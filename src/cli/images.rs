@@ -1,0 +1,77 @@
+//! `jetpack images`
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Host, output};
+use crate::error::Result;
+use crate::stage0::image::{Image, Record};
+
+/// List the images in the store
+#[derive(Debug, Args)]
+pub(super) struct Images {
+    /// Print no head line
+    #[arg(short = 'H')]
+    bare: bool,
+    /// Print whole ids
+    #[arg(short = 'l')]
+    long: bool,
+}
+
+/// An image, for programs.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown<'a> {
+    id: &'a str,
+    name: &'a str,
+    labels: &'a crate::appc::Labels,
+    #[serde(flatten)]
+    record: &'a Record,
+}
+
+impl<'a> From<&'a Image> for Shown<'a> {
+    fn from(image: &'a Image) -> Shown<'a> {
+        let manifest = &image.manifest;
+        Shown { id: image.id.as_str(), name: manifest.name.as_str(), labels: &manifest.labels, record: &image.record }
+    }
+}
+
+impl Images {
+    pub(super) fn run(&self, host: &Host) -> Result<u8> {
+        let images = host.store()?.list_images()?;
+        if host.json() {
+            output::json(&images.iter().map(Shown::from).collect::<Vec<_>>())?;
+        } else if host.global.quiet {
+            let text: String = images.iter().map(|image| format!("{}\n", image.id)).collect();
+            output::print(&text)?;
+        } else {
+            let rows: Vec<Vec<String>> = images.iter().map(|image| self.row(image)).collect();
+            output::table(&["ID", "NAME", "VERSION", "FOR", "SIZE", "IMPORTED"], &rows, self.bare)?;
+        }
+        Ok(0)
+    }
+
+    fn row(&self, image: &Image) -> Vec<String> {
+        vec![
+            if self.long { image.id.to_string() } else { image.id.short().to_owned() },
+            image.manifest.name.to_string(),
+            or_dash(image.version()),
+            platform(image),
+            output::bytes(image.record.size),
+            output::ago(output::moment(image.record.imported)),
+        ]
+    }
+}
+
+/// `os/arch`, as far as the image says.
+pub(super) fn platform(image: &Image) -> String {
+    let label = |name| image.manifest.labels.get(name);
+    match (label("os"), label("arch")) {
+        (Some(os), Some(arch)) => format!("{os}/{arch}"),
+        (Some(os), None) => os.to_owned(),
+        _ => "any".to_owned(),
+    }
+}
+
+pub(super) fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+}

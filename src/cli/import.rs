@@ -1,0 +1,59 @@
+//! `jetpack import`
+
+use std::fs::File;
+use std::path::Path;
+
+use clap::Args;
+
+use super::saveid::SaveId;
+use super::{Host, output};
+use crate::appc::AcIdentifier;
+use crate::error::{Context, Result};
+
+/// Bring an image into the store
+///
+/// The archive is an App Container Image: a tar file, plain or compressed with gzip, xz, bzip2 or zstd. Its id, the SHA-512
+/// of the uncompressed file, is printed. An image without a signature needs --insecure-options image.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The archive: a file, or - for standard input
+    location: String,
+    /// Refuse the image if it is not called this
+    #[arg(long, value_name = "NAME")]
+    name: Option<AcIdentifier>,
+    #[command(flatten)]
+    saveid: SaveId,
+}
+
+impl Import {
+    pub(super) fn run(&self, host: &Host) -> Result<u8> {
+        let store = host.store()?;
+        let policy = host.policy()?;
+        host.note(|| format!("importing {}", self.location));
+        let imported = if self.location == "-" {
+            store.import(&mut std::io::stdin().lock(), "standard input", self.name.as_ref(), policy)
+        } else {
+            let path = self.location.strip_prefix("file://").unwrap_or(&self.location);
+            let mut file = File::open(Path::new(path)).context(|| format!("cannot open {path}"))?;
+            store.import(&mut file, path, self.name.as_ref(), policy)
+        }?;
+        imported.warnings.iter().for_each(|warning| host.warn(warning));
+        if imported.known {
+            host.warn("this image was in the store already");
+        }
+        let id = imported.image.id.as_str();
+        host.note(|| {
+            let (name, record) = (&imported.image.manifest.name, &imported.image.record);
+            format!("{name} is {id}: {} files, {}", record.files, output::bytes(record.size))
+        });
+        self.saveid.save(id)?;
+        if host.json() {
+            output::json(
+                &serde_json::json!({ "id": id, "name": imported.image.manifest.name, "known": imported.known }),
+            )?;
+        } else {
+            output::line(id)?;
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,229 @@
+//! The command line: what was typed becomes a request, the request is carried out, and the answer is printed.
+//!
+//! Each subcommand has a file of its own, with its arguments and its documentation. This file knows what they share: the
+//! global options, the configuration, the store, and how errors and exit codes look.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Config;
+use crate::error::{Context, Error, Result};
+use crate::stage0::keystore::Policy;
+use crate::stage0::store::Store;
+use crate::stage1;
+use crate::stage1::lifecycle::is_root;
+
+mod apps;
+mod config;
+mod destroy;
+mod destroy_image;
+mod image_manifest;
+mod images;
+mod import;
+mod init;
+mod list;
+mod manifest;
+mod output;
+mod prepare;
+mod run;
+mod saveid;
+mod show_image;
+mod version;
+
+/// Exit code of Jetpack's own failures, wrong usage included: a program's exit codes are its own.
+const FAILED: u8 = 125;
+
+/// Run signed, layered application images as isolated pods.
+#[derive(Debug, Parser)]
+#[command(
+    name = "jetpack",
+    version,
+    about,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  jetpack init                                             make the store
+  jetpack --insecure-options image import app.aci          bring an unsigned image in
+  jetpack run -t app                                       make a pod of it and run it on this terminal
+  jetpack run --destroy app --user nobody -- --version     the same once, as another user, with an argument
+  jetpack list                                             the pods that are here
+
+Exit codes: the app's own; 128+N if signal N killed it; 125 Jetpack failed; 126 the app's program cannot be
+executed; 127 it is not there.";
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+struct Global {
+    /// Read this configuration file (default: $JETPACK_CONF, else jetpack.conf(5))
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override a configuration value; without a value, `on`
+    #[arg(short = 'o', global = true, value_name = "KEY[=VALUE]")]
+    option: Vec<String>,
+    /// Allow what is refused for safety: image (no signature needed)
+    #[arg(long, global = true, value_name = "WHAT", value_delimiter = ',')]
+    insecure_options: Vec<Insecure>,
+    /// How to show results
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Print nothing but results and errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say on standard error what is being done, as `debug = on` does; --quiet goes over it
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+/// What a person can allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Insecure {
+    /// Images without a signature.
+    Image,
+}
+
+/// How results are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Init),
+    Config(config::ShowConfig),
+    Version(version::Version),
+    Import(import::Import),
+    Images(images::Images),
+    ShowImage(show_image::ShowImage),
+    ImageManifest(image_manifest::ShowImageManifest),
+    DestroyImage(destroy_image::DestroyImage),
+    Prepare(prepare::Prepare),
+    Run(run::Run),
+    List(list::List),
+    Manifest(manifest::ShowManifest),
+    Destroy(destroy::Destroy),
+}
+
+/// Runs the command line `arguments` (the program's name first) and returns the exit code.
+pub fn main(arguments: Vec<OsString>) -> u8 {
+    let words: Vec<String> = arguments.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    if words.first().is_some_and(|word| word == stage1::agent::COMMAND) {
+        return stage1::agent::main(&words[1..]);
+    }
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(usage) => return output::usage(&usage),
+    };
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error);
+            error.exit_code()
+        }
+    }
+}
+
+/// What a command has to work with.
+struct Host {
+    config: Config,
+    global: Global,
+    verbose: bool,
+}
+
+impl Host {
+    fn load(global: Global) -> Result<Host> {
+        let named = global.config.clone().or_else(|| std::env::var_os("JETPACK_CONF").map(PathBuf::from));
+        let config = Config::load(named.as_deref(), &global.option).context(|| "cannot read the configuration")?;
+        let debug = config.flag("debug").context(|| "cannot read the configuration")?;
+        let verbose = (global.verbose || debug) && !global.quiet;
+        let host = Host { config, global, verbose };
+        host.config.warnings().iter().for_each(|warning| host.warn(warning));
+        Ok(host)
+    }
+
+    /// Opens the store, which only root can.
+    fn store(&self) -> Result<Store> {
+        self.need_root()?;
+        Store::open(&self.config)
+    }
+
+    fn need_root(&self) -> Result<()> {
+        if is_root() || self.is_fake() {
+            return Ok(());
+        }
+        Err(Error::new("only root can do this")
+            .help("the store belongs to root, and pods need mounts and namespaces or jails: use sudo(8) or doas(1)"))
+    }
+
+    #[cfg(feature = "testing")]
+    fn is_fake(&self) -> bool {
+        self.config.storage() == crate::config::StorageKind::Fake
+    }
+
+    #[cfg(not(feature = "testing"))]
+    fn is_fake(&self) -> bool {
+        false
+    }
+
+    fn policy(&self) -> Result<Policy> {
+        let allowed = self.config.flag("allow.no-signature").context(|| "cannot read the configuration")?;
+        Ok(Policy { allow_unsigned: allowed || self.global.insecure_options.contains(&Insecure::Image) })
+    }
+
+    fn warn(&self, text: &str) {
+        if !self.global.quiet {
+            output::warning(text);
+        }
+    }
+
+    /// Says what is being done, to those who want to know.
+    fn note(&self, text: impl FnOnce() -> String) {
+        if self.verbose {
+            output::note(&text());
+        }
+    }
+
+    fn json(&self) -> bool {
+        self.global.format == Format::Json
+    }
+}
+
+fn run(cli: Cli) -> Result<u8> {
+    let command = match cli.command {
+        // Needs no configuration, and so works where that is broken or may not be read.
+        Command::Version(command) => return command.run(cli.global.format),
+        other => other,
+    };
+    let host = Host::load(cli.global)?;
+    match command {
+        Command::Version(command) => command.run(host.global.format),
+        Command::Init(command) => command.run(&host),
+        Command::Config(command) => command.run(&host),
+        Command::Import(command) => command.run(&host),
+        Command::Images(command) => command.run(&host),
+        Command::ShowImage(command) => command.run(&host),
+        Command::ImageManifest(command) => command.run(&host),
+        Command::DestroyImage(command) => command.run(&host),
+        Command::Prepare(command) => command.run(&host),
+        Command::Run(command) => command.run(&host),
+        Command::List(command) => command.run(&host),
+        Command::Manifest(command) => command.run(&host),
+        Command::Destroy(command) => command.run(&host),
+    }
+}

@@ -1,0 +1,51 @@
+//! `jetpack show-image`
+
+use clap::Args;
+
+use super::images::{Shown, or_dash, platform};
+use super::{Host, output};
+use crate::error::Result;
+use crate::stage0::image::Image;
+use crate::stage0::keystore::Trust;
+
+/// Show what the store knows of an image
+#[derive(Debug, Args)]
+pub(super) struct ShowImage {
+    /// The image: a name[:version][,label=value…], an id, or the beginning of one
+    image: String,
+}
+
+impl ShowImage {
+    pub(super) fn run(&self, host: &Host) -> Result<u8> {
+        let image = host.store()?.find_image(&self.image)?;
+        if host.json() {
+            output::json(&Shown::from(&image))?;
+        } else {
+            output::print(&describe(&image))?;
+        }
+        Ok(0)
+    }
+}
+
+fn describe(image: &Image) -> String {
+    let record = &image.record;
+    let command = image.manifest.app.as_ref().map_or("(none: a console)".to_owned(), |app| app.exec.join(" "));
+    let setuid = record.setuid.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+    let signature = match record.trust {
+        Trust::Unsigned => "none (allowed by the person who imported it)",
+    };
+    let lines = [
+        ("id", image.id.to_string()),
+        ("name", image.manifest.name.to_string()),
+        ("version", or_dash(image.version())),
+        ("for", platform(image)),
+        ("command", command),
+        ("size", output::bytes(record.size)),
+        ("files", record.files.to_string()),
+        ("archive", format!("{}, {}", output::bytes(record.archive_size), record.compression)),
+        ("imported", format!("{} from {}", output::ago(output::moment(record.imported)), record.origin)),
+        ("signature", signature.to_owned()),
+        ("setuid", or_dash(&setuid.join(" "))),
+    ];
+    lines.iter().map(|(key, value)| format!("{key:9}  {value}\n")).collect()
+}
