@@ -1,0 +1,328 @@
+#!/bin/sh
+# The tests on a real FreeBSD: run.sh [DIRECTORY]
+#
+# DIRECTORY (default: target/freebsd beside these sources) holds what `tests/freebsd/cross.sh link` made: the program
+# `jetpack` and test programs. Nothing else is needed but the base system: no cargo, no packages, no network. Run it as root;
+# it makes its store below TMPDIR (default /var/tmp) and leaves the host as it found it.
+#
+# The last line is `N passed, N failed, N skipped`; the exit code is 0 when nothing failed. Every skip says why.
+set -u
+here=$(cd "$(dirname "$0")/../.." && pwd)
+programs=$(cd "${1:-$here/target/freebsd}" && pwd) || exit 1
+if [ "$(uname -s)" != FreeBSD ]; then
+	echo 'skipped: this is not FreeBSD'
+	echo '0 passed, 0 failed, 1 skipped'
+	exit 0
+fi
+if [ "$(id -u)" -ne 0 ]; then
+	echo 'skipped: only root can make jails'
+	echo '0 passed, 0 failed, 1 skipped'
+	exit 0
+fi
+
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/jetpack-freebsd.XXXXXX") || exit 1
+store=$work/store
+passed=0 failed=0 skipped=0
+trap 'clean_up' EXIT
+trap 'exit 130' INT TERM HUP
+
+# Takes away what a failed test left, so that the host is as it was in any case.
+clean_up() {
+	for jid in $(jls -N name jid 2>/dev/null | awk '/^jetpack\// { print $NF }'); do jail -r "$jid"; done
+	mount -p | awk -v store="$store" 'index($2, store) == 1 { print $2 }' | sort -r | while read -r target; do
+		umount -f "$target"
+	done
+	chflags -R 0 "$work" 2>/dev/null
+	rm -rf "$work"
+}
+
+jetpack() {
+	"$programs/jetpack" -o root.zfs= -o storage=dir -o "root.path=$store" "$@"
+}
+
+# check NAME COMMAND…: runs a test in a shell of its own; its output is shown when it fails. 77 means skipped.
+check() {
+	name=$1
+	shift
+	(
+		set -e
+		"$@"
+	) >"$work/log" 2>&1
+	case $? in
+	0) passed=$((passed + 1)) && echo "ok: $name" ;;
+	77) skipped=$((skipped + 1)) && tail -n 1 "$work/log" ;;
+	*) failed=$((failed + 1)) && echo "FAILED: $name" && sed 's/^/    /' "$work/log" ;;
+	esac
+}
+
+skip() {
+	echo "skipped: $name: $*"
+	exit 77
+}
+
+# expect WHAT IS SHOULD-BE
+expect() {
+	[ "$2" = "$3" ] || {
+		printf '%s: is\n%s\nshould be\n%s\n' "$1" "$2" "$3"
+		return 1
+	}
+}
+
+# The exit code of a command, without stopping the test.
+code_of() {
+	code=0
+	"$@" || code=$?
+	echo "$code"
+}
+
+# in_pod COMMAND: what a shell in a new pod prints.
+in_pod() {
+	jetpack run --destroy busybox-base -- sh -c "$1"
+}
+
+# What jails and mounts of ours the host has, and what pods the store.
+leftovers() {
+	jls -N name | grep '^jetpack/' || true
+	mount -p | awk -v store="$store" 'index($2, store) == 1'
+	jetpack -q list
+}
+
+wait_for() { # SECONDS COMMAND…
+	left=$(($1 * 10))
+	shift
+	until "$@"; do
+		left=$((left - 1))
+		[ "$left" -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+
+image_of_rescue() {
+	sh "$here/images/busybox-base/build.sh" base.json.in "$work/base.aci"
+	sh "$here/images/busybox-base/build.sh" demo.json.in "$work/demo.aci"
+}
+
+store_and_import() {
+	jetpack init
+	jetpack init | grep 'there is a store'
+	expect 'mode of the store' "$(stat -f %Lp "$store")" 700
+	expect 'unsigned' "$(code_of jetpack import "$work/base.aci")" 125
+	jetpack --insecure-options image import "$work/base.aci"
+	jetpack --insecure-options image import "$work/demo.aci"
+	id=$(xz -dc "$work/base.aci" | sha512 -q)
+	expect 'id' "$(jetpack images -l -H | awk '/busybox-base/ { print $1 }')" "sha512-$id"
+	jetpack show-image busybox-base
+	jetpack image-manifest busybox-base | grep '"ImageManifest"'
+}
+
+demo_image() {
+	said=$(jetpack run --destroy busybox-demo -- one 'two words')
+	printf '%s\n' "$said"
+	printf '%s\n' "$said" | grep -q '^uid=1000(demo) gid=1000(demo)'
+	printf '%s\n' "$said" | grep -qF '[two words]'
+}
+
+isolation() {
+	# shellcheck disable=SC2016 # for the shell in the pod
+	said=$(in_pod 'sysctl -n security.jail.jailed; hostname; pwd; sysctl -n kern.securelevel; ls /dev; echo end of dev; ps -ax -o pid=')
+	printf '%s\n' "$said"
+	expect 'jailed' "$(printf '%s\n' "$said" | head -n 1)" 1
+	printf '%s\n' "$said" | sed -n 2p | grep -Eq '^[0-9a-f-]{36}$'
+	expect 'directory' "$(printf '%s\n' "$said" | sed -n 3p)" /
+	expect 'securelevel' "$(printf '%s\n' "$said" | sed -n 4p)" 2
+	# devfs ruleset 4 hides disks and memory.
+	devices=$(printf '%s\n' "$said" | sed -n '5,/^end of dev$/p')
+	for hidden in mem kmem io md0 vtbd0 ada0 da0 bpf pf; do
+		if printf '%s\n' "$devices" | grep -qx "$hidden"; then echo "$hidden is visible" && return 1; fi
+	done
+	printf '%s\n' "$devices" | grep -qx null
+	# The shell, ps and the agent: nothing of the host.
+	[ "$(printf '%s\n' "$said" | sed '1,/^end of dev$/d' | wc -l)" -le 3 ]
+}
+
+host_out_of_reach() {
+	sleep 60 &
+	pid=$!
+	said=$(in_pod "kill -0 $pid 2>&1; mount -t tmpfs tmpfs /tmp 2>&1; sysctl kern.hostname=changed 2>&1; hostname changed; hostname" || true)
+	kill "$pid"
+	printf '%s\n' "$said"
+	printf '%s\n' "$said" | grep -q 'No such process'
+	printf '%s\n' "$said" | grep -qi 'not permitted'
+	[ "$(hostname)" != changed ]
+}
+
+no_network_or_the_hosts() {
+	expect 'none' "$(in_pod 'ifconfig lo0' | grep inet || true)" ''
+	jetpack run --destroy --net host busybox-base -- ifconfig lo0 | grep 'inet 127.0.0.1'
+}
+
+no_descriptor_of_the_hosts() {
+	exec 7</etc/passwd 9</etc/group
+	# shellcheck disable=SC2016 # for the shell in the pod
+	said=$(jetpack run --destroy busybox-base -- sh -c 'for n in 3 4 5 6 7 8 9; do (: <&$n) 2>/dev/null && echo "open: $n"; done; :')
+	exec 7<&- 9<&-
+	expect 'descriptors' "$said" ''
+}
+
+users() {
+	run() { jetpack run --destroy busybox-base --exec id "$@"; }
+	expect 'by name' "$(run --user demo --group demo | sed 's/ groups=.*//')" 'uid=1000(demo) gid=1000(demo)'
+	expect 'by number' "$(run --user 1234 --group 4321 | sed 's/ groups=.*//')" 'uid=1234 gid=4321'
+	expect 'by path' "$(run --user /home/demo --group /home/demo -- -u)" 1000
+	expect 'unknown' "$(code_of run --user nosuch)" 125
+	# shellcheck disable=SC2016 # for the shell in the pod
+	expect 'environment' "$(in_pod 'echo $PATH $AC_APP_NAME $container $HOME')" \
+		'/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin busybox-base jetpack /root'
+}
+
+exit_codes() {
+	expect 'own' "$(code_of in_pod 'exit 3')" 3
+	# shellcheck disable=SC2016 # for the shell in the pod
+	expect 'killed' "$(code_of in_pod 'kill -9 $$')" 137
+	expect 'not there' "$(code_of jetpack run busybox-base --exec nosuch)" 127
+	expect 'not executable' "$(code_of jetpack run busybox-base --exec /etc/passwd)" 126
+	expect 'no such directory' "$(code_of jetpack run busybox-base --exec /bin/sh --workdir /nosuch)" 125
+	expect 'leftovers' "$(leftovers)" ''
+}
+
+input_and_output() {
+	head -c 300000 /dev/random >"$work/bytes"
+	jetpack run --destroy busybox-base -- cat <"$work/bytes" >"$work/copy"
+	cmp "$work/bytes" "$work/copy"
+	expect 'stderr' "$(in_pod 'echo out; echo err >&2' 2>/dev/null)" out
+	expect 'early close' "$(in_pod 'while :; do echo y; done' 2>&1 | head -n 1)" y
+}
+
+read_only_root() {
+	said=$(jetpack run --destroy busybox-base --readonly-rootfs -- sh -c '(: >/x) 2>&1; [ -e /etc/resolv.conf ] && echo there' || true)
+	printf '%s\n' "$said"
+	printf '%s\n' "$said" | grep -q 'Read-only'
+	[ ! -e /etc/resolv.conf ] || printf '%s\n' "$said" | grep -q there
+}
+
+runs_again() {
+	pod=$(jetpack prepare busybox-base -- sh -c 'cat /var/run-count 2>/dev/null; echo again >>/var/run-count')
+	expect 'state' "$(jetpack list -H | awk -v pod="$pod" '$1 == pod { print $2 }')" prepared
+	expect 'first' "$(jetpack run "$pod")" ''
+	expect 'second' "$(jetpack run "$pod")" again
+	expect 'state' "$(jetpack list -H | awk -v pod="$pod" '$1 == pod { print $2 }')" exited
+	expect 'in use' "$(code_of jetpack destroy-image busybox-base)" 125
+	jetpack destroy "$pod"
+	expect 'leftovers' "$(leftovers)" ''
+}
+
+signals_reach_the_app() {
+	# shellcheck disable=SC2016 # for the shell in the pod
+	jetpack run --destroy busybox-base -- sh -c 'trap "echo got it; exit 7" TERM; echo ready; while :; do sleep 0.1; done' >"$work/out" &
+	runner=$!
+	wait_for 20 grep -q ready "$work/out"
+	kill -TERM "$runner"
+	code=0
+	wait "$runner" || code=$?
+	expect 'exit code' "$code" 7
+	grep -q 'got it' "$work/out"
+}
+
+daemons_die_with_the_pod() {
+	in_pod '(sleep 300 >/dev/null 2>&1 &) ; :'
+	expect 'daemons' "$(pgrep -f 'sleep 300' || true)" ''
+}
+
+# After SIGKILL the jail is an orphan; the next list takes it away with its mounts, and the pod can run again.
+orphans_are_reaped() {
+	pod=$(jetpack prepare busybox-base -- sh -c 'echo ready; sleep 300 & wait')
+	jetpack run "$pod" >"$work/out" &
+	runner=$!
+	wait_for 20 grep -q ready "$work/out"
+	jls -N name | grep -q "^jetpack/$pod"
+	kill -KILL "$runner"
+	wait "$runner" || true
+	wait_for 20 is_exited "$pod"
+	expect 'jails' "$(jls -N name | grep '^jetpack/' || true)" ''
+	expect 'mounts' "$(mount -p | awk -v store="$store" 'index($2, store) == 1')" ''
+	jetpack destroy "$pod"
+	expect 'leftovers' "$(leftovers)" ''
+}
+
+is_exited() {
+	[ "$(jetpack list -H | awk -v pod="$1" '$1 == pod { print $2 }')" = exited ]
+}
+
+two_pods_at_once() {
+	for n in 1 2; do
+		jetpack run --destroy busybox-base -- sh -c "echo ready; sleep 2; echo $n" >"$work/out$n" &
+	done
+	wait_for 20 grep -q ready "$work/out1"
+	wait_for 20 grep -q ready "$work/out2"
+	expect 'jails' "$(jls -N name | grep -c '^jetpack/')" 2
+	wait
+	expect 'leftovers' "$(leftovers)" ''
+}
+
+terminal() {
+	command -v script >/dev/null || skip 'script(1) is missing'
+	# script(1) gives a terminal; its input ends at once, which the pod sees as the end of its input.
+	# shellcheck disable=SC2016 # for the shell in the pod
+	said=$(script -q /dev/null "$programs/jetpack" -o root.zfs= -o storage=dir -o "root.path=$store" \
+		run -t --destroy busybox-base -- sh -c '[ -t 0 ] && [ -t 1 ] && stty size && ls /dev/pts && ps -o tt= -p $$; exit 5' </dev/null || echo "code $?")
+	printf '%s\n' "$said"
+	printf '%s\n' "$said" | grep -Eq '[0-9]+ [0-9]+'
+	printf '%s\n' "$said" | grep -Eq '^(pts/)?[0-9]+ *.?$'
+	printf '%s\n' "$said" | grep -q 'code 5'
+}
+
+hostile_links() {
+	mkdir -p "$work/hostile/bin" "$work/outside"
+	cp /rescue/sh "$work/hostile/bin/sh"
+	ln -s "$work/outside" "$work/hostile/etc"
+	ln -s "$work/outside" "$work/hostile/dev"
+	echo '{"acKind":"ImageManifest","acVersion":"0.8.11","name":"hostile"}' >"$work/manifest"
+	sh "$here/images/makeaci.sh" -c none "$work/manifest" "$work/hostile" "$work/hostile.aci"
+	jetpack --insecure-options image import "$work/hostile.aci"
+	code_of jetpack run --destroy hostile -- /bin/sh -c ':'
+	expect 'outside' "$(ls -A "$work/outside")" ''
+	jetpack destroy-image hostile
+}
+
+setuid_out_of_reach() {
+	pw usershow nobody >/dev/null
+	expect 'reach' "$(code_of su -m nobody -c "ls $store/layers" 2>/dev/null)" 1
+}
+
+# The unit tests of the library, cross-linked.
+library_tests() {
+	[ -x "$programs/tests-lib" ] || skip 'tests-lib was not linked'
+	"$programs/tests-lib" --test-threads 1
+}
+
+everything_removed() {
+	jetpack destroy-image busybox-base busybox-demo
+	expect 'images' "$(jetpack -q images)" ''
+	expect 'leftovers' "$(leftovers)" ''
+	expect 'files' "$(find "$store/layers" "$store/pods" "$store/tmp" "$store/images" -mindepth 1)" ''
+}
+
+uname -a
+check 'images made of /rescue' image_of_rescue
+check 'a store, and images in it' store_and_import
+check 'user, arguments and directory of an image' demo_image
+check 'what a jail sees' isolation
+check 'the host is out of reach' host_out_of_reach
+check 'no network, or the host'\''s' no_network_or_the_hosts
+check 'no descriptor of the host'\''s' no_descriptor_of_the_hosts
+check 'users, groups, environment' users
+check 'exit codes' exit_codes
+check 'input and output' input_and_output
+check 'a read-only root (nullfs)' read_only_root
+check 'a pod runs again' runs_again
+check 'signals reach the app' signals_reach_the_app
+check 'daemons die with the pod' daemons_die_with_the_pod
+check 'orphans are reaped' orphans_are_reaped
+check 'two pods at once' two_pods_at_once
+check 'a terminal' terminal
+check 'hostile links in an image' hostile_links
+check 'setuid files are out of reach' setuid_out_of_reach
+check 'unit tests' library_tests
+check 'everything is removed' everything_removed
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
