@@ -1,0 +1,241 @@
+#!/bin/sh
+# Runs every test there is; `make check` calls it.
+#
+# A step that fails does not keep the next from running. Each step counts as one, beside the tests that cargo counts itself.
+# What cannot run here says `skipped: REASON` and counts as skipped. The last line is the sum; the exit code is 0 when nothing
+# failed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL PREFIX prefix DESTDIR
+target=${CARGO_TARGET_DIR:-target}
+logs=$target/check
+mkdir -p "$logs"
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/jetpack-check.XXXXXX") && chmod 1777 "$work" || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+passed=0 failed=0 skipped=0 failures=
+
+# Runs one step, `step NAME COMMAND…`, in a shell of its own that stops at its first error; 77 means skipped.
+step() {
+	name=$1
+	shift
+	echo "--- $name"
+	begin=$(date +%s)
+	(
+		set -e
+		"$@"
+	)
+	code=$?
+	case $code in
+	0) passed=$((passed + 1)) verdict=passed ;;
+	77) skipped=$((skipped + 1)) verdict=skipped ;;
+	*) failed=$((failed + 1)) verdict=FAILED failures="$failures
+  $name" ;;
+	esac
+	echo "--- $name: $verdict ($(($(date +%s) - begin)) s)"
+}
+
+skip() {
+	echo "skipped: $*"
+	exit 77
+}
+
+need() {
+	for command in "$@"; do
+		command -v "$command" >/dev/null || skip "$command is missing"
+	done
+}
+
+check_format() {
+	cargo fmt --version >/dev/null 2>&1 || skip 'cargo fmt is missing'
+	cargo fmt --check
+}
+
+check_lints() {
+	cargo clippy --version >/dev/null 2>&1 || skip 'cargo clippy is missing'
+	cargo clippy --locked --all-targets --features testing -- -D warnings
+}
+
+# Cargo's tests are counted one by one. A test that finds that it cannot run here passes for cargo, and says why.
+run_cargo_tests() {
+	echo '--- cargo test'
+	{
+		cargo test --locked --features testing --no-fail-fast -- --show-output 2>&1
+		echo $? >"$logs/test.code"
+	} | tee "$logs/test.log"
+	code=$(cat "$logs/test.code")
+	# shellcheck disable=SC2046 # three numbers
+	set -- $(awk '
+		/^test result:/ { gsub(/[.;]/, ""); for (i = 2; i <= NF; i++) sum[$i] += $(i - 1) }
+		/^skipped: / { unable++ }
+		END { print sum["passed"] - unable, sum["failed"] + 0, sum["ignored"] + unable }' "$logs/test.log")
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+	if [ "$code" -ne 0 ]; then
+		failures="$failures
+  cargo test: $logs/test.log"
+	fi
+	if [ "$code" -ne 0 ] && [ "$2" -eq 0 ]; then
+		failed=$((failed + 1))
+		echo '--- cargo test: FAILED before it could count'
+	else
+		echo "--- cargo test: $1 passed, $2 failed, $3 skipped"
+	fi
+}
+
+# Every file that begins with a line that names a shell.
+scripts() {
+	find .ci conf images tests -type f ! -name '*.aci' | sort | while read -r file; do
+		case $(head -n 1 "$file" | tr -d '\0') in
+		'#!'*sh) echo "$file" ;;
+		esac
+	done
+}
+
+check_scripts() {
+	need shellcheck
+	for script in $(scripts); do
+		case $(head -n 1 "$script") in
+		*bash) bash -n "$script" ;;
+		*) sh -n "$script" && { ! command -v dash >/dev/null || dash -n "$script"; } ;;
+		esac
+	done
+	# shellcheck disable=SC2046 # a list of words
+	shellcheck $(scripts)
+}
+
+check_manuals() {
+	need mandoc
+	mandoc -T lint -W warning conf/man/*.[1-9]
+}
+
+# The makes that are here, as `NAME COMMAND`.
+makes() {
+	for command in gmake make; do
+		if "$command" --version 2>/dev/null | grep -q '^GNU'; then echo "gnu $command" && break; fi
+	done
+	for command in bmake make; do
+		if [ -n "$("$command" -r -f /dev/null -V MAKE_VERSION 2>/dev/null)" ]; then echo "bsd $command" && break; fi
+	done
+}
+
+need_both_makes() {
+	[ "$(makes | wc -l)" -eq 2 ] || skip 'GNU make and bmake are not both here'
+}
+
+# Runs a command as an ordinary user, if root runs the tests and can become one who may read the sources.
+ordinary() {
+	if [ "$(id -u)" -eq 0 ] && setpriv --reuid=65534 --regid=65534 --clear-groups test -r tests/check.sh 2>/dev/null; then
+		setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+	else
+		"$@"
+	fi
+}
+
+run_as() { # me|ordinary COMMAND…
+	if [ "$1" = ordinary ]; then "$@"; else shift && "$@"; fi
+}
+
+# The same image from either make, and from root and an ordinary user.
+check_images() {
+	need_both_makes
+	makes >"$work/makes"
+	while read -r flavour make; do
+		for user in me ordinary; do
+			copy=$work/images-$flavour-$user
+			cp -R images "$copy"
+			rm -f "$copy"/*/*.aci
+			chmod -R a+rwX "$copy"
+			run_as "$user" "$make" -C "$copy/busybox-base" >"$logs/images.log" 2>&1 || { cat "$logs/images.log" && false; }
+			for image in base demo; do
+				xz -dc "$copy/busybox-base/busybox-$image.aci" >"$copy/$image.tar"
+				cmp "$copy/$image.tar" "$work/images-gnu-me/$image.tar"
+			done
+		done
+	done <"$work/makes"
+}
+
+# What `make install` should have put below the current directory.
+installed_files() { # PREFIX ETC
+	for page in conf/man/*.[1-9]; do
+		echo ".$1/share/man/man${page##*.}/${page##*/}"
+	done
+	printf '%s\n' ".$1/bin/jetpack" ".$1/share/jetpack/makeaci.sh" ".$2/jetpack.conf.sample"
+}
+
+list_files() { # DIRECTORY
+	(cd "$1" && find . -type f | sort)
+}
+
+# Installs for a prefix below a new directory, twice, and removes it again; a jetpack.conf that was there stays.
+install_and_remove() { # MAKE PREFIX ETC VARIABLE
+	make=$1 prefix=$2 etc=$3 variable=$4
+	root=$(ordinary mktemp -d "$work/install.XXXXXX")
+	installed_files "$prefix" "$etc" | sort >"$work/expected"
+	ordinary "$make" install "DESTDIR=$root" "$variable=$prefix"
+	list_files "$root" | diff "$work/expected" -
+	[ -d "$root$prefix/libexec/jetpack" ]
+	echo 'debug = on' | ordinary tee "$root$etc/jetpack.conf" >/dev/null
+	ordinary "$make" install "DESTDIR=$root" "$variable=$prefix"
+	[ "$(cat "$root$etc/jetpack.conf")" = 'debug = on' ]
+	"$root$prefix/bin/jetpack" version
+	ordinary "$make" uninstall "DESTDIR=$root" "$variable=$prefix"
+	[ "$(list_files "$root")" = ".$etc/jetpack.conf" ]
+}
+
+# The executable that was built stands in for one built for /usr, so that only its place is tested for that prefix.
+pretend_usr_build() {
+	mkdir -p "$work/usr/release"
+	cp "$target/release/jetpack" "$work/usr/release/jetpack"
+	echo /usr >"$work/usr/release/.jetpack-prefix"
+	chmod -R a+rX "$work/usr"
+}
+
+check_install() {
+	need_both_makes
+	makes >"$work/makes"
+	pretend_usr_build
+	while read -r flavour make; do
+		case $flavour in gnu) variable=prefix ;; *) variable=PREFIX ;; esac
+		install_and_remove "$make" /usr/local /usr/local/etc "$variable"
+		(
+			CARGO_TARGET_DIR=$work/usr
+			export CARGO_TARGET_DIR
+			install_and_remove "$make" /usr /etc "$variable"
+		)
+	done <"$work/makes"
+}
+
+# The cross toolchain says itself why it cannot be had.
+check_toolchain() {
+	[ "$(uname -s)" != FreeBSD ] || skip 'freebsd cross build: this is FreeBSD'
+	set +e
+	said=$(sh tests/freebsd/cross.sh toolchain)
+	code=$?
+	printf '%s' "$said" | sed 's/^skipped: /&freebsd cross build: /'
+	[ -z "$said" ] || echo
+	exit $code
+}
+
+case $(uname -s) in
+FreeBSD) sh conf/packages.sh cargo gmake shellcheck ;;
+*) sh conf/packages.sh cargo cc make bmake busybox shellcheck mandoc getfacl setfattr capsh xz zstd bzip2 python3 setpriv ;;
+esac
+
+step format check_format
+step clippy check_lints
+run_cargo_tests
+step 'shell scripts' check_scripts
+step 'manual pages' check_manuals
+step 'images: the same from GNU make and bmake, root and others' check_images
+step 'release build' sh conf/build.sh /usr/local
+step 'install and uninstall' check_install
+step 'freebsd: toolchain' check_toolchain
+if [ "$verdict" = passed ]; then
+	step 'freebsd: clippy' sh tests/freebsd/cross.sh clippy
+	step 'freebsd: link' sh tests/freebsd/cross.sh link
+fi
+
+[ -z "$failures" ] || echo "failed:$failures"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

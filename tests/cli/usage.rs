@@ -1,0 +1,82 @@
+//! Help, versions, and wrong usage.
+
+use crate::support::command::Jetpack;
+
+#[test]
+fn every_command_has_a_help_that_lists_its_options() {
+    let jetpack = Jetpack::uninitialized(&[]);
+    let everywhere = ["--config", "-o", "--insecure-options", "--format", "-q, --quiet", "-v, --verbose", "-h, --help"];
+    let app = ["--name", "--exec", "--user", "--group", "--env", "--workdir", "--readonly-rootfs", "-- ARGUMENTS"];
+    let pod = ["--hostname", "--net", "--saveid"];
+    let table: [(&str, Vec<&str>); 13] = [
+        ("init", vec![]),
+        ("config", vec!["[VAR]..."]),
+        ("version", vec![]),
+        ("import", vec!["<LOCATION>", "--name", "--saveid"]),
+        ("images", vec!["-H", "-l"]),
+        ("show-image", vec!["<IMAGE>"]),
+        ("image-manifest", vec!["<IMAGE>"]),
+        ("destroy-image", vec!["<IMAGE>..."]),
+        ("prepare", [&["<IMAGE>...", "-n"], &pod[..], &app].concat()),
+        ("run", [&["<POD|IMAGE>...", "-t", "--destroy"], &pod[..], &app].concat()),
+        ("list", vec!["-H"]),
+        ("manifest", vec!["<POD>"]),
+        ("destroy", vec!["<POD>..."]),
+    ];
+    let top = jetpack.run(["--help"]).success().stdout;
+    let commands = top.split("\nCommands:\n").nth(1).and_then(|t| t.split("\n\n").next()).expect("the commands");
+    let listed: Vec<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let expected: Vec<&str> = table.iter().map(|(command, _)| *command).chain(["help"]).collect();
+    assert_eq!(listed, expected);
+    for (command, options) in table {
+        let help = jetpack.run([command, "--help"]).success().stdout;
+        assert!(help.contains(&format!("\nUsage: jetpack {command} ")), "{help}");
+        for option in options.iter().chain(&everywhere) {
+            assert!(help.contains(option), "{command}: {option} is not in\n{help}");
+        }
+        assert_eq!(jetpack.run(["help", command]).success().stdout, help);
+        let short = jetpack.run([command, "-h"]).success().stdout;
+        assert!(short.contains("Usage: "), "{short}");
+    }
+}
+
+#[test]
+fn versions() {
+    let jetpack = Jetpack::uninitialized(&[]);
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(jetpack.run(["version"]).success().stdout, format!("jetpack {version}\nappc 0.8.11\n"));
+    let json: serde_json::Value =
+        serde_json::from_str(&jetpack.run(["--format", "json", "version"]).success().stdout).expect("JSON");
+    assert_eq!(json, serde_json::json!({ "jetpack": version, "appc": "0.8.11" }));
+    assert_eq!(jetpack.run(["--version"]).success().stdout, format!("jetpack {version}\n"));
+}
+
+#[test]
+fn wrong_usage_is_125_and_says_what_is_wrong() {
+    let jetpack = Jetpack::fake();
+    let table: [(&[&str], &str); 11] = [
+        (&[], "Usage: jetpack"),
+        (&["fly"], "unrecognized subcommand 'fly'"),
+        (&["imges"], "'images'"),
+        (&["images", "--fast"], "unexpected argument '--fast'"),
+        (&["images", "extra"], "unexpected argument 'extra'"),
+        (&["import"], "<LOCATION>"),
+        (&["destroy"], "<POD>..."),
+        (&["run"], "<POD|IMAGE>..."),
+        (&["--format", "xml", "list"], "invalid value 'xml'"),
+        (&["--insecure-options", "all", "list"], "invalid value 'all'"),
+        (&["import", "--name", "No Name", "x"], "invalid value 'No Name'"),
+    ];
+    for (arguments, expected) in table {
+        let output = jetpack.run(arguments);
+        assert_eq!((output.code, output.stdout.as_str()), (125, ""), "{arguments:?}");
+        assert!(output.stderr.contains(expected), "{arguments:?}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn the_agent_is_not_for_people() {
+    let jetpack = Jetpack::fake();
+    assert_eq!(jetpack.run(["agent", "fake", "none"]).code, 125);
+    assert_eq!(jetpack.run(["agent"]).code, 125);
+}

@@ -1,0 +1,45 @@
+//! `--verbose`, `debug = on` and `--quiet`
+
+use super::scripted;
+use crate::support::command::Jetpack;
+
+/// What a life of a pod says on standard error.
+fn said(jetpack: &Jetpack, options: &[&str]) -> String {
+    let path = jetpack.file("a.aci", &scripted("example.com/app", "exit 3", "").finish());
+    let path = path.to_str().expect("a plain path");
+    let run = |arguments: &[&str]| {
+        let all = ["--insecure-options", "image"].iter().chain(options).chain(arguments);
+        jetpack.run(all)
+    };
+    let mut all = run(&["import", path]).success().stderr;
+    let prepared = run(&["prepare", "example.com/app"]).success();
+    all += &prepared.stderr;
+    let pod = prepared.stdout.trim();
+    all += &run(&["run", pod]).failure(3);
+    all += &run(&["destroy", pod]).success().stderr;
+    all += &run(&["destroy-image", "example.com/app"]).success().stderr;
+    all.replace(pod, "POD").replace(path, "FILE")
+}
+
+#[test]
+fn what_is_done_is_told_to_those_who_ask() {
+    let jetpack = Jetpack::fake();
+    let expected = [
+        "jetpack: importing FILE",
+        "jetpack: example.com/app is sha512-ID: 2 files, 3.5 KiB",
+        "jetpack: prepared pod POD of example.com/app",
+        "jetpack: running pod POD: app as user 0 and group 0: /bin/app",
+        "jetpack: pod POD has ended: exit code 3",
+        "jetpack: destroyed pod POD",
+        "jetpack: removed image sha512-ID (example.com/app)",
+    ];
+    for options in [&["-v"][..], &["--verbose"], &["-o", "debug=on"]] {
+        let said = said(&jetpack, options);
+        let id = said.split("sha512-").nth(1).and_then(|rest| rest.get(..128)).expect("an id").to_owned();
+        let lines: Vec<String> = said.lines().map(|line| line.replace(&id, "ID")).collect();
+        assert_eq!(lines, expected, "{options:?}");
+    }
+    for options in [&[][..], &["-q"], &["-q", "-v"], &["-o", "debug=off"]] {
+        assert_eq!(said(&jetpack, options), "", "{options:?}");
+    }
+}

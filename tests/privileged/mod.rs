@@ -1,0 +1,27 @@
+//! Real pods: needs root.
+
+mod capabilities;
+mod descriptors;
+mod devices;
+mod filesystems;
+mod full_disk;
+mod hostile;
+mod identity;
+mod images;
+mod leftovers;
+mod namespaces;
+mod resolver;
+mod runtime_program;
+mod signals;
+mod stdio;
+mod store;
+mod terminal;
+
+use crate::support::command::Jetpack;
+
+/// A store kept as `storage` says, with an image called `busybox-base` in it.
+pub(crate) fn pods(storage: &str) -> Result<Jetpack, String> {
+    let jetpack = Jetpack::real(storage)?;
+    jetpack.import(images::base()?);
+    Ok(jetpack)
+}
