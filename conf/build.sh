@@ -1,0 +1,17 @@
+#!/bin/sh
+# Builds the release executable for a prefix, and notes the prefix beside it for conf/install.sh.
+#
+#   conf/build.sh PREFIX
+#   conf/build.sh --clean
+set -eu
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+
+if [ "$1" = --clean ]; then
+	rm -rf "$target" images/*/*.aci
+	exit 0
+fi
+
+sh conf/packages.sh cargo cc
+JETPACK_PREFIX=$1 cargo build --locked --release
+printf '%s\n' "$1" >"$target/release/.jetpack-prefix"

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Installs Jetpack, or removes it again.
+#
+#   conf/install.sh install|uninstall PREFIX [DESTDIR]
+#
+# Builds first, unless the executable is there for this prefix and newer than its sources: so a root without a Rust
+# toolchain can install what an ordinary user has built. An existing jetpack.conf is never touched, and none is made.
+set -eu
+cd "$(dirname "$0")/.."
+action=$1 prefix=$2 destdir=${3-}
+target=${CARGO_TARGET_DIR:-target}
+built=$target/release/.jetpack-prefix
+
+case $prefix in
+/) prefix= ;;
+/*) prefix=${prefix%/} ;;
+*) echo "the prefix is no absolute path: $prefix" >&2 && exit 1 ;;
+esac
+case $prefix in
+/usr) etc=$destdir/etc ;;
+*) etc=$destdir$prefix/etc ;;
+esac
+bin=$destdir$prefix/bin
+libexec=$destdir$prefix/libexec/jetpack
+share=$destdir$prefix/share/jetpack
+man=$destdir$prefix/share/man
+
+is_current() {
+	[ -x "$target/release/jetpack" ] && [ -f "$built" ] && [ "$(cat "$built")" = "$prefix" ] &&
+		[ -z "$(find Cargo.toml Cargo.lock src -newer "$built" -type f | head -n 1)" ]
+}
+
+put() { # MODE FILE DIRECTORY
+	install -d -m 755 "$3"
+	install -m "$1" "$2" "$3/"
+}
+
+install_all() {
+	is_current || sh conf/build.sh "$prefix"
+	put 755 "$target/release/jetpack" "$bin"
+	install -d -m 755 "$libexec"
+	put 755 images/makeaci.sh "$share"
+	for page in conf/man/*.[1-9]; do
+		put 644 "$page" "$man/man${page##*.}"
+	done
+	put 644 conf/jetpack.conf.sample "$etc"
+	echo "jetpack is installed in $destdir$prefix; its configuration is read from ${etc#"$destdir"}/jetpack.conf"
+}
+
+uninstall_all() {
+	rm -f "$bin/jetpack" "$etc/jetpack.conf.sample"
+	for page in conf/man/*.[1-9]; do
+		rm -f "$man/man${page##*.}/${page##*/}"
+	done
+	rm -rf "$libexec" "$share"
+	[ ! -e "$etc/jetpack.conf" ] || echo "left in place: $etc/jetpack.conf"
+}
+
+case $action in
+install) install_all ;;
+uninstall) uninstall_all ;;
+*) echo "conf/install.sh install|uninstall PREFIX [DESTDIR]" >&2 && exit 1 ;;
+esac
