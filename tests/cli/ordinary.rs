@@ -19,7 +19,10 @@ impl Ordinary {
     fn new() -> Ordinary {
         let jetpack = Jetpack::uninitialized(&[]);
         let copy = jetpack.path("jetpack");
-        std::fs::copy(program(), &copy).expect("a copy of the program");
+        // By a process of its own: one that another test forks in this moment would have the copy open for writing, and
+        // such a file cannot be executed.
+        let copied = Command::new("cp").arg(program()).arg(&copy).status().expect("cp");
+        assert!(copied.success(), "cp: {copied}");
         std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).expect("a mode");
         let own = jetpack.path("own");
         std::fs::create_dir(&own).expect("a directory");
