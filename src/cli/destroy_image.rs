@@ -19,9 +19,8 @@ impl DestroyImage {
     pub(super) fn run(&self, host: &Host) -> Result<u8> {
         let store = host.store()?;
         for reference in &self.images {
-            let image = store.find_image(reference)?;
-            store.destroy_image(&image)?;
-            host.note(|| format!("removed image {} ({})", image.id, image.manifest.name));
+            let id = store.destroy_image(reference)?;
+            host.note(|| format!("removed image {id}"));
         }
         Ok(0)
     }

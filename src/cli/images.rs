@@ -37,7 +37,9 @@ impl<'a> From<&'a Image> for Shown<'a> {
 
 impl Images {
     pub(super) fn run(&self, host: &Host) -> Result<u8> {
-        let images = host.store()?.list_images()?;
+        let listed = host.store()?.list_images()?;
+        listed.broken.iter().for_each(|(_, error)| host.warn(&error.one_line()));
+        let images = listed.whole;
         if host.json() {
             output::json(&images.iter().map(Shown::from).collect::<Vec<_>>())?;
         } else if host.global.quiet {

@@ -66,14 +66,19 @@ impl Store {
         self.images().join(id.as_str())
     }
 
-    /// All images, by name, then the newest first.
+    /// All images, by name, then the newest first. One that cannot be read hides no other.
     ///
     /// # Errors
-    /// The store, or one of its images, cannot be read.
-    pub fn list_images(&self) -> Result<Vec<Image>> {
-        let mut images: Vec<Image> =
-            self.image_ids()?.iter().map(|id| self.read_image(id)).collect::<Result<Vec<_>>>()?;
-        images.sort_by(|a, b| {
+    /// The store cannot be read.
+    pub fn list_images(&self) -> Result<Images> {
+        let mut images = Images::default();
+        for id in self.image_ids()? {
+            match self.read_image(&id) {
+                Ok(image) => images.whole.push(image),
+                Err(error) => images.broken.push((id, error)),
+            }
+        }
+        images.whole.sort_by(|a, b| {
             a.manifest.name.cmp(&b.manifest.name).then(b.record.imported.cmp(&a.record.imported)).then(a.id.cmp(&b.id))
         });
         Ok(images)
@@ -134,13 +139,12 @@ impl Store {
     /// # Errors
     /// The store cannot be read, or the reference is not of the form of one.
     pub fn find_images(&self, reference: &str) -> Result<Vec<Image>> {
-        let mut images = self.list_images()?;
+        let mut images = self.list_images()?.whole;
         if is_id_prefix(reference) {
-            images.retain(|image| image.id.as_str().starts_with(reference) || image.id.hex().starts_with(reference));
-            if !images.is_empty() || reference.starts_with("sha512-") {
-                return Ok(images);
+            let by_id: Vec<Image> = images.iter().filter(|image| has_prefix(&image.id, reference)).cloned().collect();
+            if !by_id.is_empty() || reference.starts_with("sha512-") {
+                return Ok(by_id);
             }
-            images = self.list_images()?;
         }
         let wanted = Wanted::parse(reference)?;
         images.retain(|image| wanted.fits(&image.manifest));
@@ -148,28 +152,61 @@ impl Store {
         Ok(images)
     }
 
-    /// Removes an image and the layers that no other image has.
+    /// Removes the image that `reference` means, and the layers that no other image has. An image whose files are broken can
+    /// be removed too, by its id. Returns the id.
     ///
     /// # Errors
-    /// A pod stands on it (the error names the pods), or a file cannot be removed.
-    pub fn destroy_image(&self, image: &Image) -> Result<()> {
+    /// There is none, a pod stands on it (the error names the pods), or a file cannot be removed.
+    pub fn destroy_image(&self, reference: &str) -> Result<ImageId> {
+        let (id, layers) = match self.find_image(reference) {
+            Ok(image) => (image.id, image.record.layers),
+            Err(error) => {
+                let broken = self.list_images()?.broken.into_iter().map(|(id, _)| id);
+                let mut meant = broken.filter(|id| is_id_prefix(reference) && has_prefix(id, reference));
+                match (meant.next(), meant.next()) {
+                    (Some(id), None) => (id.clone(), vec![id.to_string()]),
+                    _ => return Err(error),
+                }
+            }
+        };
+        self.remove_image(&id, &layers)?;
+        Ok(id)
+    }
+
+    fn remove_image(&self, id: &ImageId, layers: &[String]) -> Result<()> {
         let _lock = self.change_images()?;
-        let users = pod::users_of(self, &image.id)?;
+        let users = pod::users_of(self, id)?;
         if !users.is_empty() {
-            return Err(Error::new(format!("image {} is in use by pods: {}", image.id.short(), users.join(", ")))
+            return Err(Error::new(format!("image {} is in use by pods: {}", id.short(), users.join(", ")))
                 .help("destroy those pods first (`jetpack destroy POD`)"));
         }
-        let what = || format!("cannot remove image {}", image.id.short());
+        let what = || format!("cannot remove image {}", id.short());
+        let images = self.list_images()?;
+        let others = images.whole.iter().filter(|other| other.id != *id);
+        let used: Vec<&String> = others.flat_map(|other| &other.record.layers).collect();
+        // What a broken image stands on is not known, but its own layer has its name.
+        let used_by_broken = |layer: &String| images.broken.iter().any(|(b, _)| b != id && b.as_str() == layer);
         let rubbish = crate::storage::staging(self.root())?;
-        fs::rename(self.image_directory(&image.id), rubbish.path().join("image")).context(what)?;
-        let others = self.list_images()?;
-        for layer in &image.record.layers {
-            if !others.iter().any(|other| other.record.layers.contains(layer)) {
-                self.storage().remove_layer(layer)?;
-            }
+        fs::rename(self.image_directory(id), rubbish.path().join("image")).context(what)?;
+        for layer in layers.iter().filter(|layer| !used.contains(layer) && !used_by_broken(layer)) {
+            self.storage().remove_layer(layer)?;
         }
         sys::paths::remove_tree(rubbish.path()).context(what)
     }
+}
+
+/// What is in the store.
+#[derive(Debug, Default)]
+pub struct Images {
+    /// The images.
+    pub whole: Vec<Image>,
+    /// Those whose files cannot be read, and why.
+    pub broken: Vec<(ImageId, Error)>,
+}
+
+/// Whether `id` begins with `reference`, with or without the name of the digest.
+fn has_prefix(id: &ImageId, reference: &str) -> bool {
+    id.as_str().starts_with(reference) || id.hex().starts_with(reference)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -147,3 +147,18 @@ fn several_images_go_at_once() {
     jetpack.run(["destroy-image", &one, "beef"]).success();
     assert_eq!(jetpack.contents(), [format!("images/{two}"), format!("layers/{two}")]);
 }
+
+#[test]
+fn a_broken_image_hides_no_other_and_can_be_removed() {
+    let jetpack = Jetpack::fake();
+    let whole = jetpack.import(&Archive::with_manifest(&manifest("whole", None)).finish());
+    let broken = jetpack.import(&Archive::with_manifest(&manifest("broken", None)).finish());
+    std::fs::write(jetpack.store().join("images").join(&broken).join("image.json"), "{").unwrap();
+    let listed = jetpack.run(["-q", "images"]).success();
+    assert_eq!(listed.stdout.trim(), whole);
+    let warned = jetpack.run(["images"]).success().stderr;
+    assert!(warned.contains(&broken[..19]), "{warned}");
+    jetpack.run(["destroy-image", &broken]).success();
+    jetpack.run(["destroy-image", "whole"]).success();
+    assert_eq!(jetpack.contents(), [""; 0]);
+}

@@ -31,7 +31,7 @@ fn what_is_done_is_told_to_those_who_ask() {
         "jetpack: running pod POD: app as user 0 and group 0: /bin/app",
         "jetpack: pod POD has ended: exit code 3",
         "jetpack: destroyed pod POD",
-        "jetpack: removed image sha512-ID (example.com/app)",
+        "jetpack: removed image sha512-ID",
     ];
     for options in [&["-v"][..], &["--verbose"], &["-o", "debug=on"]] {
         let said = said(&jetpack, options);
