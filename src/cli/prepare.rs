@@ -54,7 +54,8 @@ impl PodArgs {
         // Checked now, so that no pod is made that cannot run.
         crate::network::by_name(&network)?;
         let apps = apps.into_iter().map(|app| app.request(store)).collect::<Result<_>>()?;
-        plan(PodRequest { apps, hostname: self.hostname, network })
+        let host = crate::appc::host_os_arch();
+        plan(PodRequest { apps, hostname: self.hostname, network, host })
     }
 }
 

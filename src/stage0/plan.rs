@@ -20,6 +20,8 @@ pub struct PodRequest {
     pub hostname: Option<String>,
     /// The network, by name.
     pub network: String,
+    /// The host's operating system and processor, as appc writes them.
+    pub host: (&'static str, &'static str),
 }
 
 /// An app that a person asks for, and what is to be different from its image's manifest.
@@ -101,6 +103,7 @@ pub fn plan(request: PodRequest) -> Result<PodPlan> {
     }
     let mut apps = Vec::new();
     for app in request.apps {
+        check_platform(&app.image, request.host)?;
         let layers = app.image.record.layers.clone();
         let planned = plan_app(app)?;
         apps.push(AppPlan { name: planned.name.to_string(), layers });
@@ -108,6 +111,24 @@ pub fn plan(request: PodRequest) -> Result<PodPlan> {
     }
     manifest.validate().context(|| "the pod breaks the specification")?;
     Ok(PodPlan { manifest, apps })
+}
+
+/// Refuses an image of another system or processor (appc, aci.md, labels `os` and `arch`); one that names none runs
+/// everywhere. A 64-bit PC also runs what was made for its 32-bit ancestor.
+fn check_platform(image: &Image, host: (&str, &str)) -> Result<()> {
+    let label = |name: &str| image.manifest.labels.get(name).unwrap_or("").to_owned();
+    let (os, arch) = (label("os"), label("arch"));
+    let same_os = os.is_empty() || os == host.0;
+    let same_arch = arch.is_empty() || arch == host.1 || (arch == "i386" && host.1 == "amd64");
+    if same_os && same_arch {
+        return Ok(());
+    }
+    let made_for = if arch.is_empty() { os } else { format!("{os}/{arch}") };
+    Err(Error::new(format!(
+        "the image {} is made for {made_for}, and this host is {}/{}",
+        image.manifest.name, host.0, host.1
+    ))
+    .help("import one that is made for this host; `jetpack images` says what each is for"))
 }
 
 fn plan_app(request: AppRequest) -> Result<RuntimeApp> {

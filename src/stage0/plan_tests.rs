@@ -36,7 +36,7 @@ fn with_app(more: &str) -> Image {
 fn planned(image: Image, change: impl FnOnce(&mut AppRequest)) -> Result<PodPlan> {
     let mut app = AppRequest::of(image);
     change(&mut app);
-    plan(PodRequest { apps: vec![app], hostname: None, network: "none".to_owned() })
+    plan(PodRequest { apps: vec![app], hostname: None, network: "none".to_owned(), host: ("linux", "amd64") })
 }
 
 /// The app of that plan.
@@ -116,7 +116,12 @@ fn apps_are_called_after_their_images() {
 fn the_manifest_knows_the_image_and_what_the_pod_is_to_be() {
     let labels = r#", "labels": [{"name": "version", "value": "1.2"}]"#;
     let apps = vec![AppRequest::of(image("example.com/a", labels))];
-    let request = PodRequest { apps, hostname: Some("box.example".to_owned()), network: "host".to_owned() };
+    let request = PodRequest {
+        apps,
+        hostname: Some("box.example".to_owned()),
+        network: "host".to_owned(),
+        host: ("linux", "amd64"),
+    };
     let manifest = plan(request).unwrap().manifest;
     assert_eq!(manifest.annotations.get(HOSTNAME), Some("box.example"));
     assert_eq!(manifest.annotations.get(NETWORK), Some("host"));
@@ -155,7 +160,8 @@ fn what_cannot_be_had_is_refused() {
     }
     for count in [0, 2] {
         let apps = vec![AppRequest::of(image("a", "")); count];
-        let error = plan(PodRequest { apps, hostname: None, network: "none".to_owned() }).unwrap_err();
+        let error = plan(PodRequest { apps, hostname: None, network: "none".to_owned(), host: ("linux", "amd64") })
+            .unwrap_err();
         assert_eq!(error.to_string(), format!("a pod of {count} apps cannot be made"));
     }
 }
@@ -168,5 +174,24 @@ fn hostnames() {
     }
     for bad in ["", "-a", "a-", "a..b", ".a", "a.", "a b", "a_b", "ä", &"a".repeat(64), &format!("{long}.a")] {
         assert!(check_hostname(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn images_of_other_hosts_are_refused() {
+    let labels = |os: &str, arch: &str| {
+        let one = |name: &str, value: &str| format!(r#"{{"name": "{name}", "value": "{value}"}}"#);
+        let all: Vec<String> =
+            [("os", os), ("arch", arch)].iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| one(n, v)).collect();
+        image("a", &format!(r#", "labels": [{}]"#, all.join(", ")))
+    };
+    for (os, arch) in [("", ""), ("linux", ""), ("linux", "amd64"), ("linux", "i386")] {
+        planned(labels(os, arch), |_| {}).unwrap();
+    }
+    let table =
+        [("freebsd", "amd64", "freebsd/amd64"), ("linux", "aarch64", "linux/aarch64"), ("freebsd", "", "freebsd")];
+    for (os, arch, made_for) in table {
+        let error = planned(labels(os, arch), |_| {}).unwrap_err().to_string();
+        assert_eq!(error, format!("the image a is made for {made_for}, and this host is linux/amd64"));
     }
 }
