@@ -147,7 +147,7 @@ pub fn by_name(name: &str) -> Result<Box<dyn Isolation>> {
 /// Writes a file of the runtime's into the root that this process has entered. A link in the way is replaced, not followed.
 fn write_file(path: &Path, contents: &str) -> Result<()> {
     let what = || format!("cannot write the pod's {}", path.display());
-    if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == contents.len() as u64)
         && std::fs::read_to_string(path).is_ok_and(|old| old == contents)
     {
         return Ok(());

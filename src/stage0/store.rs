@@ -109,9 +109,10 @@ fn marker(root: &Path) -> PathBuf {
     root.join("store")
 }
 
-/// Makes a directory for root alone; one that is there is made root's alone.
+/// Makes a directory for root alone; one that is there is made root's alone. Directories above it are everybody's.
 fn make_directory(path: &Path) -> Result<()> {
     let what = || format!("cannot make {}", path.display());
+    path.parent().map_or(Ok(()), fs::create_dir_all).context(what)?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).context(what)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).context(what)
 }
