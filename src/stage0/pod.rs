@@ -12,6 +12,7 @@
 //!
 //! The runner and the agent hold the lock through a descriptor, so that the kernel releases it however they die.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -57,12 +58,13 @@ impl State {
     }
 }
 
-/// The places of a pod's directory.
+/// The places of a pod's directory, in the order in which it moves, never back. Who looks for pods looks in this order: a
+/// pod that has moved on before the look at one place is there for the look at a later one.
 const PREPARING: &str = "preparing";
 const PREPARED: &str = "prepared";
 const RUN: &str = "run";
 const DELETING: &str = "deleting";
-const PLACES: [&str; 4] = [PREPARED, RUN, PREPARING, DELETING];
+const PLACES: [&str; 4] = [PREPARING, PREPARED, RUN, DELETING];
 
 const LOCK: &str = "lock";
 const MANIFEST: &str = "manifest";
@@ -116,6 +118,10 @@ impl Pod {
             }
             Err(e) => return Err(e).context(|| format!("cannot look at pod {id}")),
         };
+        // What was seen of the lock says nothing about this place if the pod has moved on since.
+        if !directory.exists() {
+            return Ok(None);
+        }
         let state = match (place, held) {
             (PREPARED, _) => State::Prepared,
             (RUN, true) => State::Running,
@@ -167,13 +173,16 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub fn list_pods(&self) -> Result<Vec<Pod>> {
-        let mut pods = Vec::new();
+        let mut pods = HashMap::new();
         for place in PLACES {
             for id in self.ids_in(place)? {
-                // A pod may move on between the two looks; it is then found in its next place, or was found in its last.
-                pods.extend(Pod::at(self, place, id)?.filter(|_| !pods.iter().any(|p: &Pod| p.id == id)));
+                if let Some(pod) = Pod::at(self, place, id)? {
+                    // One that has moved on while this looked is where it was found last.
+                    pods.insert(id, pod);
+                }
             }
         }
+        let mut pods: Vec<Pod> = pods.into_values().collect();
         pods.sort_by(|a, b| a.state.cmp(&b.state).then(a.id.cmp(&b.id)));
         Ok(pods)
     }
@@ -229,8 +238,7 @@ impl Store {
     }
 
     fn pod(&self, id: Uuid) -> Result<Option<Pod>> {
-        // Twice, since the pod may move from a place not yet looked at to one that was.
-        for place in PLACES.iter().chain(&PLACES) {
+        for place in PLACES {
             if let Some(pod) = Pod::at(self, place, id)? {
                 return Ok(Some(pod));
             }
@@ -328,3 +336,7 @@ pub(super) fn users_of(store: &Store, id: &ImageId) -> Result<Vec<String>> {
 pub(super) fn make_places(states: &Path) -> std::io::Result<()> {
     PLACES.iter().try_for_each(|place| fs::DirBuilder::new().recursive(true).mode(0o700).create(states.join(place)))
 }
+
+#[cfg(test)]
+#[path = "pod_tests.rs"]
+mod tests;
