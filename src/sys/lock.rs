@@ -12,8 +12,9 @@ use nix::errno::Errno;
 
 use super::{Call, Error, Result};
 
-/// How long [`Lock::try_exclusive`] outwaits someone who only looks: [`is_held`] holds a shared lock for an instant.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long [`Lock::try_exclusive`] outwaits those who only look: [`is_held`] holds a shared lock for an instant, which is
+/// long where the kernel lets somebody else run in between.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A held lock; dropping the last descriptor releases it.
 #[derive(Debug)]
@@ -42,23 +43,23 @@ impl Lock {
         Ok(Lock(file))
     }
 
-    /// Takes the exclusive lock, or says `None` if another process holds it.
+    /// Takes the exclusive lock, or says `None` at once if somebody else holds it. Shared locks are outwaited: they are held
+    /// for an instant.
     ///
     /// # Errors
     /// The file cannot be opened or locked for another reason than that it is held.
     pub fn try_exclusive(path: &Path) -> Result<Option<Lock>> {
         let file = open(path)?;
         let until = Instant::now() + PATIENCE;
-        loop {
-            match flock(&file, libc::LOCK_EX | libc::LOCK_NB, path) {
-                Ok(()) => return Ok(Some(Lock(file))),
-                Err(e) if e.errno() == Errno::EWOULDBLOCK && Instant::now() < until => {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                Err(e) if e.errno() == Errno::EWOULDBLOCK => return Ok(None),
-                Err(e) => return Err(e),
+        while !try_flock(&file, libc::LOCK_EX, path)? {
+            // Where a shared lock is to be had nobody holds the exclusive one.
+            if !try_flock(&file, libc::LOCK_SH, path)? || Instant::now() > until {
+                return Ok(None);
             }
+            flock(&file, libc::LOCK_UN, path)?;
+            std::thread::sleep(Duration::from_millis(1));
         }
+        Ok(Some(Lock(file)))
     }
 }
 
@@ -73,16 +74,20 @@ impl AsFd for Lock {
 /// # Errors
 /// The file cannot be opened, or its lock not be asked for.
 pub fn is_held(path: &Path) -> Result<bool> {
-    let file = open(path)?;
-    match flock(&file, libc::LOCK_SH | libc::LOCK_NB, path) {
-        Ok(()) => Ok(false),
-        Err(e) if e.errno() == Errno::EWOULDBLOCK => Ok(true),
-        Err(e) => Err(e),
-    }
+    Ok(!try_flock(&open(path)?, libc::LOCK_SH, path)?)
 }
 
 fn open(path: &Path) -> Result<File> {
     File::open(path).call(|| format!("open({path:?})"))
+}
+
+/// Whether the lock could be had without waiting.
+fn try_flock(file: &File, operation: libc::c_int, path: &Path) -> Result<bool> {
+    match flock(file, operation | libc::LOCK_NB, path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.errno() == Errno::EWOULDBLOCK => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 fn flock(file: &File, operation: libc::c_int, path: &Path) -> Result<()> {
@@ -110,6 +115,24 @@ mod tests {
         assert!(Lock::try_exclusive(&path).unwrap().is_none());
         drop(lock);
         assert!(!is_held(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn somebody_who_looks_for_long_is_outwaited_and_a_holder_is_not() {
+        let path = std::env::temp_dir().join(format!("jetpack-lock-slow-{}", std::process::id()));
+        std::fs::write(&path, "").unwrap();
+        let looking = Lock::shared(&path).unwrap();
+        let slow = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(looking);
+        });
+        let lock = Lock::try_exclusive(&path).unwrap().expect("only looked at");
+        slow.join().unwrap();
+        let asked = Instant::now();
+        assert!(Lock::try_exclusive(&path).unwrap().is_none());
+        assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
+        drop(lock);
         std::fs::remove_file(&path).unwrap();
     }
 }
