@@ -327,9 +327,35 @@ fn full_uuid(text: &str) -> Option<Uuid> {
 }
 
 /// The UUIDs of pods that have an app of the image `id`.
+///
+/// # Errors
+/// A pod's manifest cannot be read, so that nobody knows what it stands on.
 pub(super) fn users_of(store: &Store, id: &ImageId) -> Result<Vec<String>> {
-    let uses = |pod: &Pod| pod.manifest().is_ok_and(|m| m.apps.iter().any(|app| app.image.id == *id));
-    Ok(store.list_pods()?.iter().filter(|pod| uses(pod)).map(|pod| pod.id.to_string()).collect())
+    let mut users = Vec::new();
+    for pod in store.list_pods()? {
+        if uses(store, &pod, id)? {
+            users.push(pod.id.to_string());
+        }
+    }
+    Ok(users)
+}
+
+fn uses(store: &Store, pod: &Pod, id: &ImageId) -> Result<bool> {
+    let found = pod.manifest();
+    let error = match found {
+        Ok(manifest) => return Ok(manifest.apps.iter().any(|app| app.image.id == *id)),
+        Err(error) => error,
+    };
+    // It may have moved on since it was found. What is being removed stands on nothing any more.
+    match store.pod(pod.id)? {
+        Some(now) if now.directory != pod.directory => uses(store, &now, id),
+        Some(now) if now.directory != place_of(store, DELETING, pod.id) => Err(Error::with_source(
+            format!("cannot tell whether image {} is in use by pod {}", id.short(), pod.id),
+            error,
+        )
+        .help(format!("destroy that pod first (`jetpack destroy {}`)", pod.id))),
+        _ => Ok(false),
+    }
 }
 
 /// Makes the directories that hold pods' states.

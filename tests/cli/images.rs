@@ -162,3 +162,18 @@ fn a_broken_image_hides_no_other_and_can_be_removed() {
     jetpack.run(["destroy-image", "whole"]).success();
     assert_eq!(jetpack.contents(), [""; 0]);
 }
+
+#[test]
+fn an_image_stays_while_a_pods_manifest_does_not_tell_what_it_stands_on() {
+    let jetpack = super::with_script("exit 0");
+    let pod = jetpack.run(["prepare", "example.com/app"]).success().stdout.trim().to_owned();
+    std::fs::write(jetpack.store().join("state/prepared").join(&pod).join("manifest"), "{").unwrap();
+    let before = jetpack.contents();
+    let said = jetpack.run(["destroy-image", "example.com/app"]).failure(125);
+    assert!(said.contains(&format!("is in use by pod {pod}: cannot read the manifest of pod {pod}: ")), "{said}");
+    assert!(said.ends_with(&format!("\nhelp: destroy that pod first (`jetpack destroy {pod}`)\n")), "{said}");
+    assert_eq!(jetpack.contents(), before);
+    jetpack.run(["destroy", &pod]).success();
+    jetpack.run(["destroy-image", "example.com/app"]).success();
+    assert_eq!(jetpack.contents(), [""; 0]);
+}
