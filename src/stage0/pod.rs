@@ -18,6 +18,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use nix::errno::Errno;
 use uuid::Uuid;
 
 use super::image::is_missing;
@@ -27,7 +28,7 @@ use crate::appc::{ImageId, PodManifest};
 use crate::error::{Context, Error, Result};
 use crate::steps::Steps;
 use crate::sys;
-use crate::sys::lock::{Lock, is_held};
+use crate::sys::lock::{Lock, Tried, is_held};
 use crate::sys::rootfs::RootFs;
 
 /// What a pod is doing.
@@ -109,11 +110,20 @@ impl Pod {
         self.directory.join("mounts")
     }
 
+    /// Takes its lock; `None` if somebody else holds it.
+    fn try_lock(&self) -> Tried {
+        match Lock::try_exclusive(&self.directory.join(LOCK)) {
+            // The lock file went before the rest. What is left is never written to, so that it can go at any time.
+            Err(e) if e.errno() == Errno::ENOENT => Lock::try_exclusive(&self.directory),
+            other => other,
+        }
+    }
+
     fn at(store: &Store, place: &str, id: Uuid) -> Result<Option<Pod>> {
         let directory = place_of(store, place, id);
         let held = match is_held(&directory.join(LOCK)) {
             Ok(held) => held,
-            Err(e) if e.errno() == nix::errno::Errno::ENOENT => {
+            Err(e) if e.errno() == Errno::ENOENT => {
                 return Ok(directory.exists().then_some(Pod { id, state: State::Deleting, directory }));
             }
             Err(e) => return Err(e).context(|| format!("cannot look at pod {id}")),
@@ -249,16 +259,27 @@ impl Store {
     /// Locks a pod, so that its state stays what it is.
     ///
     /// # Errors
-    /// Somebody else holds the lock: the pod is being prepared or runs. Or it has gone.
+    /// Somebody else holds the lock: the pod is being prepared, runs, or is being removed. Or it has gone.
     pub fn lock_pod(&self, pod: &Pod) -> Result<LockedPod> {
         let id = pod.id;
-        let gone = || Error::new(format!("pod {id} has gone"));
-        let lock = self.lock_file(pod)?.ok_or_else(|| {
-            let doing = if pod.state == State::Preparing { "is being prepared" } else { "is running" };
-            Error::new(format!("pod {id} {doing}"))
-        })?;
+        let mut seen = Some(pod.clone());
+        // It may move on before its lock is reached, but not more often than there are places.
+        for _ in PLACES {
+            let Some(pod) = seen else { break };
+            match pod.try_lock() {
+                Ok(Some(lock)) => return self.locked(id, lock),
+                Ok(None) => return Err(self.busy(id)),
+                Err(e) if e.errno() == Errno::ENOENT => seen = self.pod(id)?,
+                Err(e) => return Err(e).context(|| format!("cannot lock pod {id}")),
+            }
+        }
+        Err(gone(id))
+    }
+
+    /// The pod whose lock is now ours.
+    fn locked(&self, id: Uuid, lock: Lock) -> Result<LockedPod> {
         // It may have changed its place until we had the lock.
-        let mut pod = self.pod(id)?.ok_or_else(gone)?;
+        let mut pod = self.pod(id)?.ok_or_else(|| gone(id))?;
         // What looked alive because of the lock that is now ours is not.
         pod.state = match pod.state {
             State::Running => State::Exited,
@@ -268,13 +289,19 @@ impl Store {
         Ok(LockedPod { pod, lock })
     }
 
-    fn lock_file(&self, pod: &Pod) -> Result<Option<Lock>> {
-        let path = pod.directory.join(LOCK);
-        // A crash may have taken the lock file along before the rest of the directory.
-        if pod.state == State::Deleting && !path.exists() {
-            fs::write(&path, "").context(|| format!("cannot lock pod {}", pod.id))?;
-        }
-        Lock::try_exclusive(&path).context(|| format!("cannot lock pod {}", pod.id))
+    /// Why the lock of a pod cannot be had.
+    fn busy(&self, id: Uuid) -> Error {
+        let doing = match self.pod(id) {
+            Ok(Some(pod)) => match pod.state {
+                State::Preparing => "is being prepared",
+                State::Deleting => "is being removed",
+                State::Prepared => "is in use by another command",
+                State::Running | State::Exited => "is running",
+            },
+            Ok(None) => return gone(id),
+            Err(error) => return error,
+        };
+        Error::new(format!("pod {id} {doing}"))
     }
 
     /// Moves a pod that is prepared or has exited to where running pods are. It is *running* from now on, until the lock's
@@ -312,13 +339,20 @@ impl Store {
             fs::rename(&locked.pod.directory, &directory).context(what)?;
         }
         self.storage().remove_pod(&id.to_string()).context(what)?;
-        sys::paths::remove_tree(&directory).context(what)
+        // With its name goes its lock: nobody finds the one without the other.
+        let rubbish = crate::storage::staging(self.root())?;
+        fs::rename(&directory, rubbish.path().join("pod")).context(what)?;
+        sys::paths::remove_tree(rubbish.path()).context(what)
     }
 
     /// The root of one of the pod's apps. `layers` are those of its image.
     pub fn app_root(&self, pod: &Pod, app: &str, layers: &[String]) -> RootFs {
         self.storage().root(&pod.id.to_string(), app, layers)
     }
+}
+
+fn gone(id: Uuid) -> Error {
+    Error::new(format!("pod {id} has gone"))
 }
 
 /// A UUID in its whole form, of 36 characters.

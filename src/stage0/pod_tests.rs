@@ -6,11 +6,17 @@ use crate::sys::testing::Scratch;
 
 /// A store of plain directories.
 fn store(scratch: &Scratch) -> Store {
-    let config = scratch.path().join("jetpack.conf");
-    fs::write(&config, "").unwrap();
-    let root = format!("root.path={}", scratch.path().join("store").display());
-    let config = Config::load(Some(&config), &[root, "storage=dir".to_owned()]).unwrap();
-    Store::init(&config).unwrap().0
+    Store::init(&config(&scratch.path().join("store"))).unwrap().0
+}
+
+/// The same store, for another thread.
+fn reopen(root: &Path) -> Store {
+    Store::open(&config(root)).unwrap()
+}
+
+fn config(root: &Path) -> Config {
+    let options = [format!("root.path={}", root.display()), "storage=dir".to_owned()];
+    Config::parse("linux", Path::new("jetpack.conf"), b"", &options).unwrap()
 }
 
 /// A pod in one of the places, without apps.
@@ -43,4 +49,62 @@ fn pods_that_move_are_always_seen() {
             assert!(ids.iter().all(|id| store.pod(*id).unwrap().is_some()));
         }
     });
+}
+
+#[test]
+fn a_pod_that_has_moved_on_is_locked_where_it_is() {
+    let scratch = Scratch::new();
+    let store = store(&scratch);
+    let id = pod_in(&store, PREPARED);
+    let seen = store.find_pod(&id.to_string()).unwrap();
+    let mut winner = store.lock_pod(&seen).unwrap();
+    let error = |pod: &Pod| store.lock_pod(pod).unwrap_err().one_line();
+    assert_eq!(error(&seen), format!("pod {id} is in use by another command"));
+    store.begin_run(&mut winner).unwrap();
+    assert_eq!(error(&seen), format!("pod {id} is running"));
+    drop(winner);
+    let locked = store.lock_pod(&seen).unwrap();
+    assert_eq!((locked.pod.state, &locked.pod.directory), (State::Exited, &place_of(&store, RUN, id)));
+    store.destroy_pod(locked).unwrap();
+    assert_eq!(error(&seen), format!("pod {id} has gone"));
+}
+
+#[test]
+fn what_is_left_of_a_pod_is_removed_without_being_added_to() {
+    let scratch = Scratch::new();
+    let store = store(&scratch);
+    for place in [PREPARING, DELETING] {
+        let id = pod_in(&store, place);
+        fs::remove_file(place_of(&store, place, id).join(LOCK)).unwrap();
+        let seen = store.find_pod(&id.to_string()).unwrap();
+        assert_eq!(seen.state, State::Deleting, "{place}");
+        let first = store.lock_pod(&seen).unwrap();
+        assert_eq!(fs::read_dir(&first.pod.directory).unwrap().count(), 0, "{place}");
+        assert_eq!(store.lock_pod(&seen).unwrap_err().one_line(), format!("pod {id} is being removed"));
+        store.destroy_pod(first).unwrap();
+        assert!(store.list_pods().unwrap().is_empty(), "{place}");
+    }
+    assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn two_who_destroy_a_pod_do_not_trip_over_each_other() {
+    let scratch = Scratch::new();
+    let store = store(&scratch);
+    let root = scratch.path().join("store");
+    for _ in 0..200 {
+        let id = pod_in(&store, RUN);
+        let destroy = || {
+            let store = reopen(&root);
+            match store.find_pod(&id.to_string()).and_then(|pod| store.lock_pod(&pod)) {
+                Ok(locked) => store.destroy_pod(locked).map(|()| 1),
+                Err(_) => Ok(0),
+            }
+        };
+        let done = std::thread::scope(|scope| {
+            [scope.spawn(destroy), scope.spawn(destroy)].map(|thread| thread.join().unwrap())
+        });
+        let done = done.into_iter().collect::<Result<Vec<i32>>>().map_err(|e| e.one_line());
+        assert_eq!(done.map(|all| all.iter().sum()), Ok(1));
+    }
 }

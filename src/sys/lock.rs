@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Lock(File);
 
+/// What comes of trying to take a lock: `None` if somebody else holds it.
+pub type Tried = Result<Option<Lock>>;
+
 impl Lock {
     /// Waits for the exclusive lock on `path`, which must exist.
     ///
@@ -48,7 +51,7 @@ impl Lock {
     ///
     /// # Errors
     /// The file cannot be opened or locked for another reason than that it is held.
-    pub fn try_exclusive(path: &Path) -> Result<Option<Lock>> {
+    pub fn try_exclusive(path: &Path) -> Tried {
         let file = open(path)?;
         let until = Instant::now() + PATIENCE;
         while !try_flock(&file, libc::LOCK_EX, path)? {
