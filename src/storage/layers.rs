@@ -20,6 +20,8 @@ impl Staging {
     pub(super) fn create(layout: &Layout) -> Result<Staging> {
         let path = layout.staging().join(uuid::Uuid::new_v4().to_string());
         let what = || format!("cannot make the working directory {}", path.display());
+        // Nobody sweeps between the making of the directory and its lock.
+        let _making = Lock::shared(&layout.staging()).context(what)?;
         fs::DirBuilder::new().mode(0o700).create(&path).context(what)?;
         let lock = Lock::exclusive(&path).context(what)?;
         Ok(Staging { path, _lock: lock })
@@ -58,11 +60,18 @@ pub fn staging(root: &Path) -> Result<Staging> {
 pub fn sweep(layout: &Layout) -> Result<()> {
     let staging = layout.staging();
     let what = || format!("cannot read {}", staging.display());
+    let Some(alone) = Lock::try_exclusive(&staging).context(what)? else { return Ok(()) };
+    let mut rubbish = Vec::new();
     for entry in fs::read_dir(&staging).context(what)? {
         let path = entry.context(what)?.path();
-        if let Ok(Some(_unused)) = Lock::try_exclusive(&path) {
-            let _ = sys::paths::remove_tree(&path);
+        if let Ok(Some(unused)) = Lock::try_exclusive(&path) {
+            rubbish.push((path, unused));
         }
+    }
+    // What is locked by now can be removed beside others who make directories.
+    drop(alone);
+    for (path, _unused) in rubbish {
+        let _ = sys::paths::remove_tree(&path);
     }
     Ok(())
 }

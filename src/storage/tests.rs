@@ -132,6 +132,24 @@ fn what_a_killed_command_left_is_swept_and_what_is_in_use_is_not() {
 }
 
 #[test]
+fn who_sweeps_takes_nothing_from_those_who_begin() {
+    on_each(|place| {
+        let layout = Layout::new(&place.root());
+        std::thread::scope(|scope| {
+            let sweeper = scope.spawn(|| {
+                for _ in 0..2000 {
+                    sweep(&layout).unwrap();
+                }
+            });
+            while !sweeper.is_finished() {
+                let staging = Staging::create(&layout).unwrap();
+                fs::write(staging.path().join("x"), "x").unwrap();
+            }
+        });
+    });
+}
+
+#[test]
 fn a_root_is_made_of_its_layer_and_is_the_pods_own() {
     on_each(|place| {
         place.layer("one", "hello");
