@@ -75,6 +75,8 @@ impl Store {
         for id in self.image_ids()? {
             match self.read_image(&id) {
                 Ok(image) => images.whole.push(image),
+                // Removed since its name was read.
+                Err(_) if !self.image_directory(&id).exists() => {}
                 Err(error) => images.broken.push((id, error)),
             }
         }
@@ -264,6 +266,40 @@ pub(super) fn is_missing(error: &std::io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::sys::testing::Scratch;
+
+    #[test]
+    fn an_image_that_goes_while_others_are_listed_is_not_broken() {
+        let scratch = Scratch::new();
+        let root = format!("root.path={}", scratch.path().join("store").display());
+        let config = Config::parse("linux", Path::new("jetpack.conf"), b"", &[root, "storage=dir".to_owned()]).unwrap();
+        let store = Store::init(&config).unwrap().0;
+        let ids: Vec<ImageId> = (0..100).map(|n| ImageId::from_digest(&[n; 64])).collect();
+        for id in &ids {
+            let directory = store.image_directory(id);
+            fs::create_dir(&directory).unwrap();
+            let manifest = r#"{ "acKind": "ImageManifest", "acVersion": "0.8.11", "name": "a" }"#;
+            fs::write(directory.join(MANIFEST), manifest).unwrap();
+            let record = r#"{ "layers": [], "imported": 0, "origin": "", "compression": "none", "archive_size": 0,
+                              "size": 0, "files": 0, "trust": "unsigned", "setuid": [] }"#;
+            fs::write(directory.join(RECORD), record).unwrap();
+        }
+        assert_eq!(store.list_images().unwrap().whole.len(), ids.len());
+        let paths: Vec<PathBuf> = ids.iter().map(|id| store.image_directory(id)).collect();
+        std::thread::scope(|scope| {
+            let remover = scope.spawn(|| {
+                for (n, path) in paths.iter().enumerate() {
+                    fs::rename(path, scratch.outside().join(n.to_string())).unwrap();
+                    std::thread::sleep(std::time::Duration::from_micros(100));
+                }
+            });
+            while !remover.is_finished() {
+                let broken = store.list_images().unwrap().broken;
+                assert!(broken.is_empty(), "{}", broken[0].1.one_line());
+            }
+        });
+    }
 
     #[test]
     fn references_are_names_with_labels() {
