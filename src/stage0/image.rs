@@ -1,5 +1,6 @@
 //! Images in the store: finding, listing, removing.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -173,6 +174,25 @@ impl Store {
         };
         self.remove_image(&id, &layers)?;
         Ok(id)
+    }
+
+    /// Removes the layers that a command left when it was killed between a layer and its image, as far as they can be.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) fn drop_unused_layers(&self) -> Result<()> {
+        let _lock = self.change_images()?;
+        let images = self.list_images()?;
+        // What a broken image stands on is not known.
+        if !images.broken.is_empty() {
+            return Ok(());
+        }
+        let used: HashSet<&String> = images.whole.iter().flat_map(|image| &image.record.layers).collect();
+        for layer in self.storage().layers()?.iter().filter(|layer| !used.contains(layer)) {
+            // One that cannot be removed stands in no import's way.
+            let _ = self.storage().remove_layer(layer);
+        }
+        Ok(())
     }
 
     fn remove_image(&self, id: &ImageId, layers: &[String]) -> Result<()> {

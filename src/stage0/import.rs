@@ -44,6 +44,7 @@ impl Store {
         policy: Policy,
     ) -> Result<Imported> {
         let what = || format!("cannot import {origin}");
+        self.drop_unused_layers()?;
         let staging = self.storage().begin_layer()?;
         let download = Download::copy(source, &staging.path().join(ARCHIVE), origin)?;
         let verified = Verified::unsigned(download, policy).context(what)?;

@@ -54,6 +54,10 @@ impl Storage for Dir {
         self.layout.layer(name)
     }
 
+    fn layers(&self) -> Result<Vec<String>> {
+        layers::names(&self.layout)
+    }
+
     fn remove_layer(&self, name: &str) -> Result<()> {
         layers::remove(&self.layout, name)
     }

@@ -105,6 +105,17 @@ fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
+/// The names of the layers that are there.
+pub(super) fn names(layout: &Layout) -> Result<Vec<String>> {
+    let directory = layout.layers();
+    let what = || format!("cannot read {}", directory.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&directory).context(what)? {
+        names.extend(entry.context(what)?.file_name().into_string());
+    }
+    Ok(names)
+}
+
 /// Removes a layer: first its name, so that a half-removed layer is never found.
 pub(super) fn remove(layout: &Layout, name: &str) -> Result<()> {
     let what = || format!("cannot remove the layer {name}");

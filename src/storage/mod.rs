@@ -58,6 +58,12 @@ pub trait Storage {
     /// Where the tree of the layer `name` is.
     fn layer(&self, name: &str) -> PathBuf;
 
+    /// The names of all layers.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn layers(&self) -> Result<Vec<String>>;
+
     /// Removes a layer; one that is not there is no error.
     ///
     /// # Errors
@@ -94,11 +100,15 @@ impl Layout {
 
     /// The directories that `init` makes.
     pub fn directories(&self) -> [PathBuf; 3] {
-        [self.root.join("layers"), self.pods(), self.staging()]
+        [self.layers(), self.pods(), self.staging()]
+    }
+
+    fn layers(&self) -> PathBuf {
+        self.root.join("layers")
     }
 
     fn layer(&self, name: &str) -> PathBuf {
-        self.root.join("layers").join(name)
+        self.layers().join(name)
     }
 
     fn pods(&self) -> PathBuf {

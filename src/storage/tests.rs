@@ -112,6 +112,9 @@ fn a_layer_is_removed_once_and_again() {
     on_each(|place| {
         place.layer("one", "x");
         place.layer("two", "x");
+        let mut names = place.storage.layers().unwrap();
+        names.sort();
+        assert_eq!(names, ["one", "two"]);
         for _ in 0..2 {
             place.storage.remove_layer("one").unwrap();
             assert_eq!(place.contents(), ["layers/two"]);

@@ -148,3 +148,22 @@ fn what_this_version_cannot_honour_is_refused() {
         assert_eq!(jetpack.contents(), [""; 0]);
     }
 }
+
+#[test]
+fn a_layer_that_a_killed_command_left_goes_with_the_next_import() {
+    let jetpack = Jetpack::fake();
+    let [one, two] = ["one", "two"].map(|name| jetpack.import(&versioned(name, "1")));
+    let image = jetpack.store().join("images").join(&one);
+    let left = jetpack.path("left");
+    std::fs::rename(&image, &left).expect("the image goes");
+    let path = jetpack.file("image.aci", &versioned("two", "1"));
+    // What a broken image stands on is not known.
+    let record = jetpack.store().join("images").join(&two).join("image.json");
+    let text = std::fs::read(&record).expect("a record");
+    std::fs::write(&record, "{").expect("a broken record");
+    import(&jetpack, &path, &[]).success();
+    assert!(jetpack.contents().contains(&format!("layers/{one}")));
+    std::fs::write(&record, text).expect("the record");
+    import(&jetpack, &path, &[]).success();
+    assert_eq!(jetpack.contents(), [format!("images/{two}"), format!("layers/{two}")]);
+}
