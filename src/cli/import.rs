@@ -46,7 +46,14 @@ impl Import {
             let (name, record) = (&imported.image.manifest.name, &imported.image.record);
             format!("{name} is {id}: {} files, {}", record.files, output::bytes(record.size))
         });
-        self.saveid.save(id)?;
+        if let Err(error) = self.saveid.save(id) {
+            // Nobody would know of the image, unless it was here before.
+            let undo = if imported.known { Ok(()) } else { store.destroy_image(id).map(drop) };
+            return Err(match undo {
+                Ok(()) => error,
+                Err(undo) => error.and_undo(undo),
+            });
+        }
         if host.json() {
             output::json(
                 &serde_json::json!({ "id": id, "name": imported.image.manifest.name, "known": imported.known }),

@@ -167,3 +167,20 @@ fn a_layer_that_a_killed_command_left_goes_with_the_next_import() {
     import(&jetpack, &path, &[]).success();
     assert_eq!(jetpack.contents(), [format!("images/{two}"), format!("layers/{two}")]);
 }
+
+#[test]
+fn an_image_whose_id_cannot_be_saved_is_not_kept_unless_it_was_here() {
+    let jetpack = Jetpack::fake();
+    let path = jetpack.file("a.aci", &versioned("a", "1"));
+    let nowhere = jetpack.path("none/id");
+    let more = ["--saveid", nowhere.to_str().expect("a plain path")];
+    let expected = format!("jetpack: cannot write the id to {}: No such file or directory", nowhere.display());
+    let said = import(&jetpack, &path, &more).failure(125);
+    assert!(said.starts_with(&expected), "{said}");
+    assert_eq!(jetpack.contents(), [""; 0]);
+    import(&jetpack, &path, &[]).success();
+    let before = jetpack.contents();
+    let said = import(&jetpack, &path, &more).failure(125);
+    assert!(said.contains(&expected), "{said}");
+    assert_eq!(jetpack.contents(), before);
+}
