@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, StorageKind};
@@ -23,7 +23,7 @@ impl Store {
     /// Makes the store that the configuration asks for, or checks the one that is there. Returns whether it was made.
     ///
     /// # Errors
-    /// The host cannot do it at that place, or another kind of store is there.
+    /// The host cannot do it at that place, or another kind of store, or anything else, is there.
     pub fn init(config: &Config) -> Result<(Store, bool)> {
         let root = config.root_path();
         match Store::open(config) {
@@ -31,21 +31,23 @@ impl Store {
             opened => return Ok((opened?, false)),
         }
         let storage = backend(config, &root)?;
+        check_free(&root)?;
         let own = ["images", "state"].map(|name| root.join(name));
         make_directory(&root)?;
+        let new = root.join(UNFINISHED);
+        let what = || format!("cannot write the store's marker in {}", root.display());
+        fs::write(&new, "").context(what)?;
         for directory in Layout::new(&root).directories().iter().chain(&own) {
             make_directory(directory)?;
         }
         super::pod::make_places(&root.join("state"))
             .context(|| format!("cannot make directories in {}", root.display()))?;
         storage.probe()?;
-        let what = || format!("cannot write the store's marker in {}", root.display());
         fs::write(root.join("lock"), "").context(what)?;
         let text = format!(
             "# A Jetpack store. Made by `jetpack init`; not to be edited.\nformat = {FORMAT}\nstorage = {}\n",
             storage.name()
         );
-        let new = root.join("store.new");
         fs::write(&new, text).context(what)?;
         fs::rename(&new, marker(&root)).context(what)?;
         Ok((Store { root, storage }, true))
@@ -54,9 +56,13 @@ impl Store {
     /// Opens the store that the configuration names.
     ///
     /// # Errors
-    /// There is none (the help line says how to make it), it has a newer format, or is of another kind than configured.
+    /// There is none (the help line says how to make it), it has a newer format, is of another kind than configured, or
+    /// somebody else can reach into it.
     pub fn open(config: &Config) -> Result<Store> {
         let root = config.root_path();
+        if marker(&root).exists() {
+            check_private(&root)?;
+        }
         let text = match fs::read_to_string(marker(&root)) {
             Ok(text) => text,
             Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -109,11 +115,57 @@ fn marker(root: &Path) -> PathBuf {
     root.join("store")
 }
 
-/// Makes a directory for root alone; one that is there is made root's alone. Directories above it are everybody's.
+/// The marker until the store is whole: a directory with it is a store that `init` has begun to make.
+const UNFINISHED: &str = "store.new";
+
+/// Checks that a store can be made at `root`: nothing is there yet, or an empty directory of whom the store will belong to.
+fn check_free(root: &Path) -> Result<()> {
+    // Where there is no directory, making it tells what is in the way.
+    let Ok(entries) = fs::read_dir(root) else { return Ok(()) };
+    check_owner(root)?;
+    let mut names = entries.filter_map(|entry| entry.ok().map(|e| e.file_name()));
+    // The root of a filesystem of its own has a lost+found.
+    if root.join(UNFINISHED).exists() || names.all(|name| name == "lost+found") {
+        return Ok(());
+    }
+    Err(Error::new(format!("{} is neither empty nor a store", root.display()))
+        .help("set `root.path` to a directory that is empty or not there yet"))
+}
+
+/// Checks that nobody but its owner and at most one group can reach into the store, and that nobody else can change it.
+fn check_private(root: &Path) -> Result<()> {
+    check_owner(root)?;
+    let what = || format!("cannot look at {}", root.display());
+    let mode = fs::metadata(root).context(what)?.permissions().mode() & 0o7777;
+    if mode & !MOST == 0 {
+        return Ok(());
+    }
+    let at = root.display();
+    Err(Error::new(format!("the store at {at} is open to others: its mode is {mode:04o}"))
+        .help(format!("if nobody has changed it meanwhile, close it with `chmod 0700 {at}`")))
+}
+
+/// All that the mode of the store's directory may allow: a group may look into it.
+const MOST: u32 = 0o750;
+
+/// Checks that the directory belongs to the user that this runs as: root.
+fn check_owner(root: &Path) -> Result<()> {
+    let owner = fs::metadata(root).context(|| format!("cannot look at {}", root.display()))?.uid();
+    let user = nix::unistd::geteuid().as_raw();
+    if owner == user {
+        return Ok(());
+    }
+    Err(Error::new(format!("{} belongs to user {owner}, not to user {user}", root.display()))
+        .help("set `root.path` to a directory of your own, or to one that is not there yet"))
+}
+
+/// Makes a directory for root alone; one that is there is made root's alone. Directories above it are everybody's to look
+/// into.
 fn make_directory(path: &Path) -> Result<()> {
     let what = || format!("cannot make {}", path.display());
-    path.parent().map_or(Ok(()), fs::create_dir_all).context(what)?;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).context(what)?;
+    let make = |path: &Path, mode: u32| fs::DirBuilder::new().recursive(true).mode(mode).create(path).context(what);
+    path.parent().map_or(Ok(()), |parent| make(parent, 0o755))?;
+    make(path, 0o700)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).context(what)
 }
 

@@ -30,12 +30,60 @@ fn the_store_is_its_owners_alone() {
     for name in ["", "images", "layers", "pods", "state", "state/run", "tmp"] {
         assert_eq!(mode(name), 0o700, "{name}");
     }
-    // A store that somebody has opened up in the meantime is not closed by force, but a new one over it is.
     let jetpack = Jetpack::uninitialized(&FAKE);
     std::fs::create_dir(jetpack.store()).expect("a directory");
     std::fs::set_permissions(jetpack.store(), std::fs::Permissions::from_mode(0o777)).expect("a mode");
     jetpack.run(["init"]).success();
     assert_eq!(std::fs::metadata(jetpack.store()).expect("store").permissions().mode() & 0o7777, 0o700);
+}
+
+#[test]
+fn a_store_that_somebody_opened_to_others_is_refused() {
+    let jetpack = Jetpack::fake();
+    let change = |mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(jetpack.store(), mode).expect("a mode");
+    };
+    for mode in [0o755, 0o770, 0o701, 0o1700] {
+        change(mode);
+        let at = jetpack.store().display().to_string();
+        let expected = format!(
+            "jetpack: the store at {at} is open to others: its mode is {mode:04o}\nhelp: if nobody has changed it \
+             meanwhile, close it with `chmod 0700 {at}`\n"
+        );
+        for command in ["init", "images", "list"] {
+            assert_eq!(jetpack.run([command]).failure(125), expected, "{command} {mode:o}");
+        }
+    }
+    // A group that is allowed to look in is the administrator's choice.
+    for mode in [0o700, 0o750] {
+        change(mode);
+        jetpack.run(["images"]).success();
+    }
+}
+
+#[test]
+fn a_directory_that_holds_anything_else_does_not_become_a_store() {
+    let jetpack = Jetpack::uninitialized(&FAKE);
+    std::fs::create_dir(jetpack.store()).expect("a directory");
+    std::fs::set_permissions(jetpack.store(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    std::fs::create_dir(jetpack.store().join("images")).expect("somebody's directory");
+    let said = jetpack.run(["init"]).failure(125);
+    let expected = format!(
+        "jetpack: {} is neither empty nor a store\nhelp: set `root.path` to a directory that is empty or not there yet\n",
+        jetpack.store().display()
+    );
+    assert_eq!(said, expected);
+    assert_eq!(std::fs::metadata(jetpack.store()).expect("it").permissions().mode() & 0o7777, 0o755);
+    assert_eq!(std::fs::read_dir(jetpack.store()).expect("it").count(), 1);
+    // The root of a filesystem of its own is as good as empty, and a killed `init` can be repeated.
+    for name in ["lost+found", "store.new"] {
+        let jetpack = Jetpack::uninitialized(&FAKE);
+        std::fs::create_dir(jetpack.store()).expect("a directory");
+        std::fs::write(jetpack.store().join(name), "").expect("a file");
+        jetpack.run(["init"]).success();
+        assert!(!jetpack.store().join("store.new").exists());
+    }
 }
 
 #[test]

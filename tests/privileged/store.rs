@@ -74,3 +74,36 @@ fn the_stores_directories_are_roots_alone_whatever_the_umask() {
         }
     }
 }
+
+#[test]
+fn somebody_elses_directory_is_not_roots_store() {
+    for storage in ["overlay", "dir"] {
+        let jetpack = or_skip!(crate::support::command::Jetpack::real(storage));
+        let expected = format!("jetpack: {} belongs to user 65534, not to user 0\nhelp: ", jetpack.store().display());
+        std::os::unix::fs::chown(jetpack.store(), Some(65534), None).expect("root can");
+        for command in ["init", "list"] {
+            let said = jetpack.run([command]).failure(125);
+            assert!(said.starts_with(&expected), "{command}: {said}");
+        }
+        fs::remove_dir_all(jetpack.store()).expect("the store");
+        fs::create_dir(jetpack.store()).expect("a directory");
+        std::os::unix::fs::chown(jetpack.store(), Some(65534), None).expect("root can");
+        let said = jetpack.run(["init"]).failure(125);
+        assert!(said.starts_with(&expected), "{said}");
+        assert_eq!(fs::read_dir(jetpack.store()).expect("it").count(), 0, "{storage}");
+    }
+}
+
+#[test]
+fn directories_above_the_store_are_not_everybodys_to_change() {
+    let jetpack = or_skip!(crate::support::command::Jetpack::real("dir"));
+    let deep = jetpack.path("a/b/store");
+    let wanted = jetpack.command(["-o", &format!("root.path={}", deep.display()), "init"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask 0; exec \"$@\"", "sh"]).arg(wanted.get_program()).args(wanted.get_args());
+    Output::of(shell.output().expect("a shell")).success();
+    for (place, mode) in [("a", 0o755), ("a/b", 0o755), ("a/b/store", 0o700)] {
+        let is = fs::metadata(jetpack.path(place)).expect(place).permissions().mode();
+        assert_eq!(is & 0o7777, mode, "{place}");
+    }
+}
