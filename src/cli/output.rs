@@ -1,7 +1,5 @@
 //! What people and programs read: lines, tables, JSON on standard output; warnings and errors on standard error.
 
-#![expect(clippy::print_stderr, reason = "this is where the command line prints")]
-
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -48,17 +46,22 @@ fn lay_out(head: &[&str], rows: &[Vec<String>], bare: bool) -> String {
 
 /// Prints a warning.
 pub(super) fn warning(text: &str) {
-    eprintln!("jetpack: warning: {text}");
+    say(&format!("jetpack: warning: {text}\n"));
 }
 
 /// Prints what is being done.
 pub(super) fn note(text: &str) {
-    eprintln!("jetpack: {text}");
+    say(&format!("jetpack: {text}\n"));
 }
 
 /// Prints a chain of errors, what was met while undoing, and what the person can do.
 pub(super) fn error(error: &Error) {
-    eprint!("{}", describe(error));
+    say(&describe(error));
+}
+
+/// Writes to standard error. Where that is full or closed there is nobody left to tell, and the exit code must still be right.
+fn say(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 fn describe(error: &Error) -> String {

@@ -1,6 +1,8 @@
 //! Help, versions, and wrong usage.
 
-use crate::support::command::Jetpack;
+use std::fs::File;
+
+use crate::support::command::{Jetpack, Output, skip};
 
 #[test]
 fn every_command_has_a_help_that_lists_its_options() {
@@ -79,4 +81,24 @@ fn the_agent_is_not_for_people() {
     let jetpack = Jetpack::fake();
     assert_eq!(jetpack.run(["agent", "fake", "none"]).code, 125);
     assert_eq!(jetpack.run(["agent"]).code, 125);
+}
+
+#[test]
+fn a_full_standard_error_changes_no_exit_code() {
+    if !std::path::Path::new("/dev/full").exists() {
+        skip!("needs /dev/full");
+    }
+    let jetpack = Jetpack::fake();
+    let table: [(&[&str], i32); 5] = [
+        (&["run", "nosuch"], 125),
+        (&["fly"], 125),
+        (&["-o", "debgu", "images"], 0),
+        (&["-v", "import", "nosuch"], 125),
+        (&["version"], 0),
+    ];
+    for (arguments, code) in table {
+        let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+        let output = jetpack.command(arguments).stderr(full).output().expect("the command ends");
+        assert_eq!(Output::of(output).code, code, "{arguments:?}");
+    }
 }
