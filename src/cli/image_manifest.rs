@@ -6,6 +6,8 @@ use super::{Host, output};
 use crate::error::Result;
 
 /// Print an image's manifest, as it is in the archive
+///
+/// On a terminal, control characters in it are shown as JSON escapes.
 #[derive(Debug, Args)]
 #[command(name = "image-manifest")]
 pub(super) struct ShowImageManifest {
@@ -18,10 +20,7 @@ impl ShowImageManifest {
         let store = host.store()?;
         let image = store.find_image(&self.image)?;
         let manifest = store.image_manifest(&image.id)?;
-        output::print(&String::from_utf8_lossy(&manifest))?;
-        if !manifest.ends_with(b"\n") {
-            output::print("\n")?;
-        }
+        output::foreign_json(&manifest)?;
         Ok(0)
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct ShowManifest {
 impl ShowManifest {
     pub(super) fn run(&self, host: &Host) -> Result<u8> {
         let manifest = host.store()?.find_pod(&self.pod)?.manifest()?;
-        output::line(manifest.to_json_pretty())?;
+        output::json_text(&manifest.to_json_pretty())?;
         Ok(0)
     }
 }

@@ -1,15 +1,25 @@
 //! What people and programs read: lines, tables, JSON on standard output; warnings and errors on standard error.
+//!
+//! Names, labels, commands and paths come from images, which anybody may have made: a control character in one would move
+//! the cursor, clear the screen or forge a line. So whatever is laid out for people goes through [`escape`] here, and JSON
+//! through [`escape_json`].
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use crate::error::{Context, Error, Result};
 
-/// Prints text. Whoever reads may stop reading early; that is no error of ours.
+/// Prints text.
 pub(super) fn print(text: &str) -> Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()) {
+    write(text.as_bytes())
+}
+
+/// Whoever reads may stop reading early; that is no error of ours.
+fn write(bytes: &[u8]) -> Result<()> {
+    match std::io::stdout().lock().write_all(bytes).and_then(|()| std::io::stdout().flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context(|| "cannot write to standard output"),
         _ => Ok(()),
     }
@@ -22,7 +32,21 @@ pub(super) fn line(text: impl std::fmt::Display) -> Result<()> {
 
 /// Prints a value as JSON.
 pub(super) fn json(value: &impl Serialize) -> Result<()> {
-    line(serde_json::to_string_pretty(value).context(|| "cannot write JSON")?)
+    json_text(&serde_json::to_string_pretty(value).context(|| "cannot write JSON")?)
+}
+
+/// Prints what is JSON already.
+pub(super) fn json_text(text: &str) -> Result<()> {
+    line(escape_json(text))
+}
+
+/// Prints JSON as somebody else has written it: to a terminal made harmless, elsewhere byte for byte.
+pub(super) fn foreign_json(bytes: &[u8]) -> Result<()> {
+    if std::io::stdout().is_terminal() {
+        return json_text(String::from_utf8_lossy(bytes).trim_end());
+    }
+    write(bytes)?;
+    if bytes.ends_with(b"\n") { Ok(()) } else { write(b"\n") }
 }
 
 /// Prints rows under a head (left out if `bare`), in columns as wide as they must be.
@@ -31,8 +55,9 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>], bare: bool) -> Result<(
 }
 
 fn lay_out(head: &[&str], rows: &[Vec<String>], bare: bool) -> String {
-    let head: Vec<String> = head.iter().map(|h| (*h).to_owned()).collect();
-    let shown = || (!bare).then_some(&head).into_iter().chain(rows);
+    let head: Vec<Cow<'_, str>> = head.iter().map(|h| Cow::Borrowed(*h)).collect();
+    let rows: Vec<Vec<Cow<'_, str>>> = rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
+    let shown = || (!bare).then_some(&head).into_iter().chain(&rows);
     let width = |column: usize| shown().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let mut text = String::new();
@@ -44,14 +69,44 @@ fn lay_out(head: &[&str], rows: &[Vec<String>], bare: bool) -> String {
     text
 }
 
+/// Prints names and their values, a line each.
+pub(super) fn fields(fields: &[(&str, String)]) -> Result<()> {
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let line = |(name, value): &(&str, String)| format!("{name:width$}  {}\n", escape(value));
+    print(&fields.iter().map(line).collect::<String>())
+}
+
+/// Text without control characters (C0, DEL and C1), which are shown as `\n` or `\x1b`. It stays on its line.
+fn escape(text: &str) -> Cow<'_, str> {
+    replace_controls(text, |c| match c {
+        '\n' => Some("\\n".to_owned()),
+        '\r' => Some("\\r".to_owned()),
+        '\t' => Some("\\t".to_owned()),
+        c => Some(format!("\\x{:02x}", u32::from(c))),
+    })
+}
+
+/// JSON without control characters but those that lay it out. Where it allows others, in strings, these escapes mean them.
+fn escape_json(text: &str) -> Cow<'_, str> {
+    replace_controls(text, |c| (!matches!(c, '\n' | '\t')).then(|| format!("\\u{:04x}", u32::from(c))))
+}
+
+fn replace_controls(text: &str, replacement: impl Fn(char) -> Option<String>) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let replaced = |c: char| c.is_control().then(|| replacement(c)).flatten().unwrap_or_else(|| c.to_string());
+    Cow::Owned(text.chars().map(replaced).collect())
+}
+
 /// Prints a warning.
 pub(super) fn warning(text: &str) {
-    say(&format!("jetpack: warning: {text}\n"));
+    say(&format!("jetpack: warning: {}\n", escape(text)));
 }
 
 /// Prints what is being done.
 pub(super) fn note(text: &str) {
-    say(&format!("jetpack: {text}\n"));
+    say(&format!("jetpack: {}\n", escape(text)));
 }
 
 /// Prints a chain of errors, what was met while undoing, and what the person can do.
@@ -65,12 +120,12 @@ fn say(text: &str) {
 }
 
 fn describe(error: &Error) -> String {
-    let mut text = format!("jetpack: {}\n", error.one_line());
+    let mut text = format!("jetpack: {}\n", escape(&error.one_line()));
     for undo in error.undo_errors() {
-        text.push_str(&format!("jetpack: and then: {}\n", undo.one_line()));
+        text.push_str(&format!("jetpack: and then: {}\n", escape(&undo.one_line())));
     }
     if let Some(help) = error.help_line() {
-        text.push_str(&format!("help: {help}\n"));
+        text.push_str(&format!("help: {}\n", escape(help)));
     }
     text
 }
@@ -125,6 +180,33 @@ mod tests {
         assert_eq!(lay_out(&["ID", "NAME"], &rows, false), "ID    NAME\na     long cell\nbbbb\n");
         assert_eq!(lay_out(&["ID", "NAME"], &rows, true), "a     long cell\nbbbb\n");
         assert_eq!(lay_out(&["ID"], &[], false), "ID\n");
+    }
+
+    #[test]
+    fn control_characters_are_shown_and_do_nothing() {
+        let table = [
+            ("plain, caf\u{e9} \\ \u{1f980}", "plain, caf\u{e9} \\ \u{1f980}"),
+            ("a\u{1b}[2J\nb", "a\\x1b[2J\\nb"),
+            ("\0\t\r\u{7f}", "\\x00\\t\\r\\x7f"),
+            ("\u{9b}2J\u{85}\u{a0}", "\\x9b2J\\x85\u{a0}"),
+        ];
+        for (text, shown) in table {
+            assert_eq!(escape(text), shown);
+        }
+        let rows = vec![vec!["1\n2".to_owned(), "x".to_owned()]];
+        assert_eq!(lay_out(&["A", "B"], &rows, false), "A     B\n1\\n2  x\n");
+        let hostile = Error::new("no image \u{1b}c").help("a\nhelp: b").and_undo(Error::new("\u{8}"));
+        assert_eq!(describe(&hostile), "jetpack: no image \\x1bc\njetpack: and then: \\x08\nhelp: a\\nhelp: b\n");
+    }
+
+    #[test]
+    fn json_means_the_same_without_control_characters() {
+        let value = serde_json::json!({ "a": "\u{9b}2J \u{7f} \u{1b}c \n", "b": [1, "plain"] });
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        assert!(text.contains('\u{9b}'));
+        let escaped = escape_json(&text);
+        assert!(escaped.chars().all(|c| c == '\n' || !c.is_control()), "{escaped:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 
     #[test]

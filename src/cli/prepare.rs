@@ -80,7 +80,7 @@ impl Prepare {
         }
         let plan = self.pod.plan(host, &store, apps)?;
         if self.dry_run {
-            output::line(plan.manifest.to_json_pretty())?;
+            output::json_text(&plan.manifest.to_json_pretty())?;
             return Ok(0);
         }
         let pod = create(host, &store, &plan)?;

@@ -21,20 +21,20 @@ impl ShowImage {
         if host.json() {
             output::json(&Shown::from(&image))?;
         } else {
-            output::print(&describe(&image))?;
+            output::fields(&describe(&image))?;
         }
         Ok(0)
     }
 }
 
-fn describe(image: &Image) -> String {
+fn describe(image: &Image) -> Vec<(&'static str, String)> {
     let record = &image.record;
     let command = image.manifest.app.as_ref().map_or("(none: a console)".to_owned(), |app| app.exec.join(" "));
     let setuid = record.setuid.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
     let signature = match record.trust {
         Trust::Unsigned => "none (allowed by the person who imported it)",
     };
-    let lines = [
+    vec![
         ("id", image.id.to_string()),
         ("name", image.manifest.name.to_string()),
         ("version", or_dash(image.version())),
@@ -46,6 +46,5 @@ fn describe(image: &Image) -> String {
         ("imported", format!("{} from {}", output::ago(output::moment(record.imported)), record.origin)),
         ("signature", signature.to_owned()),
         ("setuid", or_dash(&setuid.join(" "))),
-    ];
-    lines.iter().map(|(key, value)| format!("{key:9}  {value}\n")).collect()
+    ]
 }

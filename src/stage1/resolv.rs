@@ -40,8 +40,8 @@ pub fn choose(host: HostFiles<'_>, configured: &[&str], own_network: bool) -> Ch
         _ => Choice {
             contents: Some(text.to_owned()),
             warning: Some(
-                "the host's /etc/resolv.conf names a resolver on the loopback interface, which the pod cannot reach\n\
-                 help: set `ace.dns-servers` in jetpack.conf, or pass -o ace.dns-servers=ADDRESS"
+                "the host's /etc/resolv.conf names a resolver on the loopback interface, which the pod cannot reach: \
+                 set `ace.dns-servers` in jetpack.conf, or pass -o ace.dns-servers=ADDRESS"
                     .to_owned(),
             ),
         },

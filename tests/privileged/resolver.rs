@@ -46,7 +46,12 @@ fn it_is_the_hosts_or_its_resolvers_or_the_configured_servers() {
     ] {
         let output = on_host(&jetpack, options, host, upstream).success();
         assert_eq!(output.stdout, format!("regular file 644 0\n{expected}"), "{host} {upstream:?}");
-        assert_eq!(output.stderr.contains("loopback") && output.stderr.contains("help:"), warned, "{}", output.stderr);
+        assert_eq!(
+            output.stderr.contains("loopback") && output.stderr.contains("ace.dns-servers"),
+            warned,
+            "{}",
+            output.stderr
+        );
         assert!(warned || output.stderr.is_empty(), "{}", output.stderr);
     }
 }
