@@ -52,9 +52,9 @@ fn variable(text: &str) -> std::result::Result<(String, String), String> {
 /// Reads the words after a pod's flags.
 ///
 /// # Errors
-/// A flag is unknown, or its value is missing or wrong; the error is clap's own text.
+/// A flag is unknown, or its value is missing or wrong; the error is clap's own text. Or `--` or `---` has no image beside it.
 pub(super) fn parse(words: &[String]) -> Result<Vec<AppArgs>> {
-    sections(words).into_iter().map(|section| section.parse()).collect()
+    sections(words)?.into_iter().map(|section| section.parse()).collect()
 }
 
 #[derive(Debug, Default)]
@@ -75,45 +75,49 @@ impl Section {
     }
 }
 
-fn sections(words: &[String]) -> Vec<Section> {
+/// What the next word may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The first image.
+    First,
+    /// A flag or the arguments of the last image, or another image.
+    Any,
+    /// An image, since `---` stands before.
+    Image,
+}
+
+fn sections(words: &[String]) -> Result<Vec<Section>> {
     let command = AppArgs::command();
     let takes_value = |flag: &str| {
         let known = command.get_arguments().find(|a| a.get_long() == flag.strip_prefix("--"));
         known.is_some_and(|a| a.get_action().takes_values())
     };
     let mut sections: Vec<Section> = Vec::new();
-    let mut fresh = true;
-    let mut words = words.iter();
+    let mut next = Next::First;
+    let mut words = words.iter().cloned().peekable();
     while let Some(word) = words.next() {
-        match word.as_str() {
-            "---" => fresh = true,
-            "--" => {
-                let mut ended = false;
-                let section = sections.last_mut();
-                let rest: Vec<String> = words
-                    .by_ref()
-                    .take_while(|w| {
-                        ended = *w == "---";
-                        !ended
-                    })
-                    .cloned()
-                    .collect();
-                section.into_iter().for_each(|s| s.arguments.clone_from(&rest));
-                fresh = true;
+        match (word.as_str(), next, sections.last_mut()) {
+            ("---", Next::Any, _) => next = Next::Image,
+            ("---", ..) => return Err(misplaced("no image stands before `---`")),
+            ("--", Next::Any, Some(section)) => {
+                section.arguments.extend(std::iter::from_fn(|| words.next_if(|word| word != "---")));
             }
-            flag if flag.starts_with('-') && !fresh => {
-                if let Some(section) = sections.last_mut() {
-                    section.words.push(flag.to_owned());
-                    section.words.extend(takes_value(flag).then(|| words.next().cloned()).flatten());
-                }
+            ("--", ..) => return Err(misplaced("no image stands before `--`, so that what follows it is nobody's")),
+            (flag, Next::Any, Some(section)) if flag.starts_with('-') => {
+                let value = takes_value(flag).then(|| words.next()).flatten();
+                section.words.extend(std::iter::once(word).chain(value));
             }
-            image => {
-                sections.push(Section { words: vec![image.to_owned()], ..Section::default() });
-                fresh = false;
+            _ => {
+                sections.push(Section { words: vec![word], ..Section::default() });
+                next = Next::Any;
             }
         }
     }
-    sections
+    if next == Next::Image { Err(misplaced("no image follows the last `---`")) } else { Ok(sections) }
+}
+
+fn misplaced(what: &str) -> Error {
+    Error::new(what).help("write IMAGE [APP FLAGS] [-- ARGUMENTS] for an app, and `---` between two of them")
 }
 
 impl AppArgs {
@@ -186,6 +190,23 @@ mod tests {
         ];
         for (line, expected) in table {
             assert_eq!(parsed(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn separators_stand_behind_an_image_and_before_the_next() {
+        let table = [
+            ("a --- -- b", "no image stands before `--`, so that what follows it is nobody's"),
+            ("a -- x --- -- b", "no image stands before `--`, so that what follows it is nobody's"),
+            ("-- b", "no image stands before `--`, so that what follows it is nobody's"),
+            ("--- a", "no image stands before `---`"),
+            ("a --- --- b", "no image stands before `---`"),
+            ("a ---", "no image follows the last `---`"),
+            ("a -- x ---", "no image follows the last `---`"),
+        ];
+        for (line, expected) in table {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(parse(&words).unwrap_err().to_string(), expected, "{line}");
         }
     }
 

@@ -222,6 +222,20 @@ fn arguments_follow_the_images_or_are_the_command_of_one_without_an_app() {
 }
 
 #[test]
+fn arguments_of_no_image_are_refused() {
+    let jetpack = with_script("exit 0");
+    let before = jetpack.contents();
+    for command in [&["prepare", "-n"][..], &["prepare"], &["run"]] {
+        let words = ["example.com/app", "--", "a", "---", "--", "b"];
+        let said = jetpack.run(command.iter().chain(&words)).failure(125);
+        assert!(said.starts_with("jetpack: no image stands before `--`"), "{said}");
+        let said = jetpack.run(command.iter().chain(&words[..4])).failure(125);
+        assert!(said.starts_with("jetpack: no image follows the last `---`\nhelp: write IMAGE"), "{said}");
+    }
+    assert_eq!(jetpack.contents(), before);
+}
+
+#[test]
 fn a_running_pod_is_seen_protected_and_gets_signals() {
     let jetpack = with_script("trap 'echo bye; kill $!; exit 7' TERM; echo ready; sleep 20 & wait");
     let pod = jetpack.run(["prepare", "example.com/app"]).success().stdout.trim().to_owned();
