@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::prepare::{SandboxRequest, app, sandbox, sandbox_name};
-use super::resolv::{HostFiles, UPSTREAM, choose};
+use super::resolv::{self, HostFiles, Reach, UPSTREAM, choose};
 use super::run::Runner;
 use crate::appc::{PodManifest, RuntimeApp};
 use crate::config::{Config, IsolationKind};
@@ -113,18 +113,23 @@ impl<'a> Engine<'a> {
             attachment,
             root: self.store.app_root(pod, runtime.name.as_str(), &image.record.layers),
             read_only: runtime.read_only_root_fs,
-            resolv_conf: self.resolv_conf(attachment.own),
+            resolv_conf: self.resolv_conf(reach(manifest, attachment)),
             parameters: self.config.with_prefix("ace.jailConf.").into_iter().map(own).collect(),
             record: pod.record(),
         }))
     }
 
-    fn resolv_conf(&self, own_network: bool) -> Option<String> {
-        let resolv_conf = fs::read_to_string("/etc/resolv.conf").ok();
-        let upstream = fs::read_to_string(UPSTREAM).ok();
-        let host = HostFiles { resolv_conf: resolv_conf.as_deref(), upstream: upstream.as_deref() };
+    fn resolv_conf(&self, reach: Reach) -> Option<String> {
         let configured: Vec<&str> = self.config.get("ace.dns-servers").unwrap_or("").split_whitespace().collect();
-        let choice = choose(host, &configured, own_network);
+        let read = |path| {
+            // With servers configured, nobody asks for the host's.
+            let (text, warning) = if configured.is_empty() { resolv::text(path, fs::read(path)) } else { (None, None) };
+            warning.iter().for_each(|warning| (self.warn)(warning));
+            text
+        };
+        let (resolv_conf, upstream) = (read("/etc/resolv.conf"), read(UPSTREAM));
+        let host = HostFiles { resolv_conf: resolv_conf.as_deref(), upstream: upstream.as_deref() };
+        let choice = choose(host, &configured, reach);
         if let Some(warning) = &choice.warning {
             (self.warn)(warning);
         }
@@ -174,5 +179,14 @@ impl<'a> Engine<'a> {
     fn remove_sandbox(&self, pod: &Pod) -> Result<()> {
         let prefix = self.config.get("jail.namePrefix").unwrap_or("");
         self.isolation.remove(&sandbox_name(prefix, &pod.id.to_string()), &pod.record())
+    }
+}
+
+/// Where the network of a pod leads, for its resolver.
+fn reach(manifest: &PodManifest, attachment: Attachment) -> Reach {
+    match manifest.annotations.get(NETWORK) {
+        _ if !attachment.own => Reach::Host,
+        None | Some("none") => Reach::Nowhere,
+        Some(_) => Reach::Own,
     }
 }
