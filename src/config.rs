@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,8 @@ const MAX_FILE: u64 = 1024 * 1024;
 
 const ROOT_PATH: &str = "root.path";
 const MOUNTPOINT: &str = "root.zfs.mountpoint";
+const DNS_SERVERS: &str = "ace.dns-servers";
+const NAME_PREFIX: &str = "jail.namePrefix";
 
 /// Where a value comes from; a later one is over an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +97,7 @@ impl fmt::Debug for Value {
     }
 }
 
-/// The configuration: checked where its values are words from a list, plain text elsewhere.
+/// The configuration: checked where a value must be a word from a list, an address or a name, plain text elsewhere.
 #[derive(Clone, Debug)]
 pub struct Config {
     file: PathBuf,
@@ -164,7 +167,35 @@ impl Config {
         if let Some(net) = self.choice("run.net", NetKind::WORDS)? {
             self.net = net;
         }
-        Ok(())
+        self.check_dns_servers()?;
+        self.check_name_prefix()
+    }
+
+    fn check_dns_servers(&self) -> Result<(), Error> {
+        let mut servers = self.get(DNS_SERVERS).unwrap_or_default().split_whitespace();
+        match servers.find(|server| server.parse::<IpAddr>().is_err()) {
+            None => Ok(()),
+            Some(server) => {
+                let which = self.unless_secret(DNS_SERVERS, &format!("{server:?} is none"));
+                Err(self.wrong(DNS_SERVERS, format!("{DNS_SERVERS} must be IP addresses, separated by blanks{which}")))
+            }
+        }
+    }
+
+    /// jail(8) and rctl(8) would read these characters as something else than a part of a name. They would read a name of
+    /// digits as a number, too, but the UUID that follows has dashes.
+    fn check_name_prefix(&self) -> Result<(), Error> {
+        let prefix = self.get(NAME_PREFIX).unwrap_or_default();
+        if !prefix.contains(['.', ':']) {
+            return Ok(());
+        }
+        let not = self.unless_secret(NAME_PREFIX, &format!("not {prefix:?}"));
+        Err(self.wrong(NAME_PREFIX, format!("{NAME_PREFIX} must have no `.` and no `:`{not}")))
+    }
+
+    /// What may be told of a value, after a semicolon.
+    fn unless_secret(&self, key: &str, text: &str) -> String {
+        if self.is_secret(key) { String::new() } else { format!("; {text}") }
     }
 
     fn checked_root_path(&self) -> Result<PathBuf, Error> {
@@ -187,7 +218,7 @@ impl Config {
     /// A key with a value from a list; nothing when it is unset.
     fn choice<T: Copy>(&self, key: &str, words: &[(&'static str, T)]) -> Result<Option<T>, Error> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        let not = if self.is_secret(key) { String::new() } else { format!("; not {value}") };
+        let not = self.unless_secret(key, &format!("not {value}"));
         let wrong = |list| self.wrong(key, format!("{key} must be one of {list}{not}"));
         choice::choose(words, value).map(Some).map_err(wrong)
     }

@@ -86,7 +86,7 @@ const fn secret(name: &'static str, doc: &'static str) -> Key {
 
 /// All keys, sorted by name.
 pub static KEYS: &[Key] = &[
-    used("ace.dns-servers", Unset, "DNS servers inside pods, separated by blanks; unset: the host's resolv.conf"),
+    used("ace.dns-servers", Unset, "IP addresses of the DNS servers inside pods; unset: the host's resolv.conf"),
     used("ace.jailConf.PARAMETER", Unset, "a jail parameter of every pod (FreeBSD); empty takes a default away"),
     used("ace.jailConf.securelevel", Value("2"), "the securelevel of every pod (FreeBSD)"),
     reserved("allow.autodiscovery", Value("on"), "whether a missing image is looked up and fetched by its name"),

@@ -71,8 +71,8 @@ fn switches() {
 
 #[test]
 fn references() {
-    let text = "path.prefix = /opt\njail.namePrefix = ${path.share}:${path.prefix}:${mds.logfile}\nmds.logfile =";
-    assert_eq!(linux(text, &[]).get("jail.namePrefix"), Some("/opt/share/jetpack:/opt:"));
+    let text = "path.prefix = /opt\nmds.pidfile = ${path.share}:${path.prefix}:${mds.logfile}\nmds.logfile =";
+    assert_eq!(linux(text, &[]).get("mds.pidfile"), Some("/opt/share/jetpack:/opt:"));
     assert_eq!(linux(text, &["path.prefix=${root.path}/x"]).get("path.share"), Some("/var/jetpack/x/share/jetpack"));
     for (text, expected) in [
         ("a = 1\npath.share = ${path.pfx}/x", "/c:2: ${path.pfx}: path.pfx is not a known key"),
@@ -148,6 +148,37 @@ fn storage_and_network() {
     assert_eq!(error, "/c:1: run.net must be one of none, host; not bridge");
     let error = parse("linux", "", &["storage=btrfs"]).expect_err("never");
     assert!(error.starts_with("-o storage: storage must be one of overlay, dir, zfs"), "{error}");
+}
+
+#[test]
+fn dns_servers_are_addresses_and_jails_have_names_that_jail_reads_as_such() {
+    for text in [
+        "ace.dns-servers = 192.0.2.1\t2001:db8::1",
+        "ace.dns-servers =",
+        "jail.namePrefix = web-1/",
+        "jail.namePrefix = 12",
+        "jail.namePrefix =",
+    ] {
+        linux(text, &[]);
+    }
+    for (text, expected) in [
+        (
+            "\nace.dns-servers = 192.0.2.1 dns.example.com",
+            "/c:2: ace.dns-servers must be IP addresses, separated by blanks; \"dns.example.com\" is none",
+        ),
+        (
+            "ace.dns-servers = 192.0.2.1,192.0.2.2",
+            "/c:1: ace.dns-servers must be IP addresses, separated by blanks; \"192.0.2.1,192.0.2.2\" is none",
+        ),
+        ("jail.namePrefix = a.b", "/c:1: jail.namePrefix must have no `.` and no `:`; not \"a.b\""),
+        ("jail.namePrefix = jet:", "/c:1: jail.namePrefix must have no `.` and no `:`; not \"jet:\""),
+        (
+            "mds.token-key = a:5ec2e7\njail.namePrefix = ${mds.token-key}",
+            "/c:2: jail.namePrefix must have no `.` and no `:`",
+        ),
+    ] {
+        assert_eq!(parse("linux", text, &[]).expect_err(text), expected);
+    }
 }
 
 #[test]

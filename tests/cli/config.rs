@@ -79,6 +79,8 @@ fn wrong_settings_name_their_place() {
         ("\ndebug = perhaps\n", ":2: debug must be one of on, off"),
         ("root.path\n", ":1: "),
         ("run.net = ${none}\n", ":1: "),
+        ("ace.dns-servers = dns\n", ":1: ace.dns-servers must be IP addresses, separated by blanks; \"dns\" is none\n"),
+        ("jail.namePrefix = a.b\n", ":1: jail.namePrefix must have no `.` and no `:`; not \"a.b\"\n"),
     ];
     for (text, expected) in table {
         let conf = jetpack.file("jetpack.conf", text.as_bytes());
