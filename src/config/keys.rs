@@ -108,9 +108,9 @@ pub static KEYS: &[Key] = &[
     secret("mds.signing-key", "the key, in hexadecimal, with which the metadata service signs for pods"),
     secret("mds.token-key", "the key, in hexadecimal, of the tokens by which the metadata service knows pods"),
     reserved("mds.user", Value("_jetpack"), "the user the metadata service runs as"),
-    used("path.libexec", Value("${path.prefix}/libexec/jetpack"), "where the helper programs are"),
-    used("path.prefix", Value(PREFIX), "the installation prefix"),
-    used("path.share", Value("${path.prefix}/share/jetpack"), "where the data files are"),
+    reserved("path.libexec", Value("${path.prefix}/libexec/jetpack"), "where the helper programs are"),
+    reserved("path.prefix", Value(PREFIX), "the installation prefix"),
+    reserved("path.share", Value("${path.prefix}/share/jetpack"), "where the data files are"),
     reserved("pods.zfs.PROPERTY", Unset, "a ZFS property of the pods dataset"),
     used("root.path", Value("${root.zfs.mountpoint}"), "where images and pods are kept"),
     reserved("root.zfs", ByKernel { freebsd: "zroot/jetpack", linux: "" }, "the ZFS dataset of images and pods"),
@@ -183,6 +183,28 @@ mod tests {
             ("root", None),
         ] {
             assert_eq!(find(name).map(|k| k.name), expected, "{name}");
+        }
+    }
+
+    /// What the program asks the configuration for, by name: a key that nobody asks for has no effect.
+    #[test]
+    fn keys_in_use_are_read_somewhere() {
+        let mut sources = String::new();
+        let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !path.ends_with("config/keys.rs") && !path.ends_with("config/tests.rs") {
+                    sources.push_str(&std::fs::read_to_string(path).unwrap());
+                }
+            }
+        }
+        for key in KEYS.iter().filter(|key| key.in_use) {
+            let families = KEYS.iter().filter_map(Key::family_prefix).filter(|prefix| key.name.starts_with(prefix));
+            let read = std::iter::once(key.name).chain(families).any(|n| sources.contains(&format!("\"{n}\"")));
+            assert!(read, "nothing reads {}", key.name);
         }
     }
 
