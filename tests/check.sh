@@ -97,7 +97,10 @@ check_scripts() {
 	for script in $(scripts); do
 		case $(head -n 1 "$script") in
 		*bash) bash -n "$script" ;;
-		*) sh -n "$script" && { ! command -v dash >/dev/null || dash -n "$script"; } ;;
+		*)
+			sh -n "$script"
+			if command -v dash >/dev/null; then dash -n "$script"; fi
+			;;
 		esac
 	done
 	# shellcheck disable=SC2046 # a list of words
