@@ -44,6 +44,8 @@ fn the_file_is_named_by_an_option_or_the_environment() {
     };
     assert_eq!(port(&[]), "1\n");
     assert_eq!(port(&["--config".as_ref(), two.as_os_str()]), "2\n");
+    // Scripts that want the defaults name this.
+    assert_eq!(port(&["--config".as_ref(), "/dev/null".as_ref()]), "1104\n");
     let none = jetpack.path("none.conf");
     let said = jetpack.run(["--config".as_ref(), none.as_os_str(), "images".as_ref()]);
     // The option stands twice, which is wrong usage; the environment cannot.
