@@ -15,7 +15,7 @@ use crate::stage0::store::Store;
 ///
 /// Prints the pod's UUID, by which `jetpack run` runs it.
 #[derive(Debug, Args)]
-#[command(after_help = apps::HELP)]
+#[command(after_help = apps::HELP, override_usage = "jetpack prepare [OPTIONS] IMAGE [APP FLAGS] [-- ARGUMENTS]")]
 pub(super) struct Prepare {
     /// Make nothing; print the pod manifest that the pod would have
     #[arg(short = 'n')]

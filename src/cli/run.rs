@@ -21,7 +21,10 @@ use crate::stage1::lifecycle::{Engine, Exit, RunOptions};
 ///
 /// An image without an app gives a console: login(1) or root's shell.
 #[derive(Debug, Args)]
-#[command(after_help = apps::HELP)]
+#[command(
+    after_help = apps::HELP,
+    override_usage = "jetpack run [OPTIONS] IMAGE [APP FLAGS] [-- ARGUMENTS]\n       jetpack run [OPTIONS] POD"
+)]
 pub(super) struct Run {
     /// Give the app a terminal
     #[arg(short = 't')]

@@ -33,6 +33,10 @@ fn every_command_has_a_help_that_lists_its_options() {
     for (command, options) in table {
         let help = jetpack.run([command, "--help"]).success().stdout;
         assert!(help.contains(&format!("\nUsage: jetpack {command} ")), "{help}");
+        if options.contains(&"-- ARGUMENTS") {
+            let usage = format!("\nUsage: jetpack {command} [OPTIONS] IMAGE [APP FLAGS] [-- ARGUMENTS]\n");
+            assert!(help.contains(&usage), "{help}");
+        }
         for option in options.iter().chain(&everywhere) {
             assert!(help.contains(option), "{command}: {option} is not in\n{help}");
         }
