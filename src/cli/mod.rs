@@ -227,3 +227,55 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Destroy(command) => command.run(&host),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Cli, apps};
+
+    const MANUAL: &str = include_str!("../../conf/man/jetpack.8");
+
+    /// The words after `Fl` in a part of the manual: `q`, `-quiet`; `Hl` counts as `H` and `l`.
+    fn flags(text: &str) -> Vec<String> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let flags = words.windows(2).filter(|pair| matches!(pair[0], "Fl" | ".Fl")).map(|pair| pair[1]);
+        let one = |flag: &str| match flag.strip_prefix('-') {
+            Some(_) => vec![flag.to_owned()],
+            None => flag.chars().map(String::from).collect(),
+        };
+        flags.flat_map(one).collect()
+    }
+
+    fn expect(text: &str, command: &clap::Command, of_globals: bool) {
+        let there = flags(text);
+        for argument in command.get_arguments().filter(|a| a.is_global_set() == of_globals) {
+            let wanted = argument.get_short().map(String::from);
+            for flag in wanted.into_iter().chain(argument.get_long().map(|long| format!("-{long}"))) {
+                assert!(there.contains(&flag), "{}: -{flag} is not in the manual", command.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn the_manual_has_every_command_and_every_flag() {
+        let mut cli = Cli::command();
+        cli.build();
+        let general = MANUAL.split("\n.Ss The store\n").next().unwrap_or_default();
+        expect(general, &cli, true);
+        expect(general, &cli, false);
+        expect(MANUAL, &apps::AppArgs::command(), false);
+        for command in cli.get_subcommands() {
+            let name = command.get_name();
+            let starts = |item: &str| item.split_whitespace().next() == Some(name);
+            let items: Vec<&str> = MANUAL.split("\n.It Cm ").skip(1).filter(|item| starts(item)).collect();
+            assert!(!items.is_empty(), "{name} is not in the manual");
+            let text = items.iter().map(|item| item.split("\n.It ").next().unwrap_or_default());
+            // What many commands take stands in a list of its own.
+            let shared = if matches!(name, "prepare" | "run") { MANUAL } else { "" };
+            let everywhere = "Fl h Fl -help";
+            let text: String = text.chain([shared, everywhere]).flat_map(|part| [part, "\n"]).collect();
+            expect(&text, command, false);
+        }
+    }
+}
