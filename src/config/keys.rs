@@ -90,6 +90,11 @@ pub static KEYS: &[Key] = &[
     used("ace.jailConf.PARAMETER", Unset, "a jail parameter of every pod (FreeBSD); empty takes a default away"),
     used("ace.jailConf.securelevel", Value("2"), "the securelevel of every pod (FreeBSD)"),
     reserved("allow.autodiscovery", Value("on"), "whether a missing image is looked up and fetched by its name"),
+    used(
+        "allow.capabilities",
+        Unset,
+        "capabilities beyond appc's default that an image may retain, separated by blanks",
+    ),
     reserved("allow.http", Value("off"), "whether images may be fetched over plain HTTP"),
     used("allow.no-signature", Value("off"), "whether images without a trusted signature are accepted"),
     used("debug", Value("off"), "whether to say on standard error what is being done"),

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::prepare::{SandboxRequest, app, sandbox, sandbox_name};
-use super::resolv::{self, HostFiles, Reach, UPSTREAM, choose};
+use super::prepare::{Allowance, SandboxRequest, app, sandbox, sandbox_name};
+use super::resolv::{HostFiles, UPSTREAM, choose};
 use super::run::Runner;
 use crate::appc::{PodManifest, RuntimeApp};
 use crate::config::{Config, IsolationKind};
@@ -87,10 +87,10 @@ impl<'a> Engine<'a> {
     ) -> Result<Exit> {
         let wants_terminal = options.terminal || (runtime.app.is_none() && options.on_terminal);
         let term = options.term.clone().unwrap_or_else(|| PLAIN_TERMINAL.to_owned());
-        let prepared = app(runtime, wants_terminal.then_some(term), self.isolation.has_capabilities());
-        for ignored in &prepared.ignored {
-            (self.warn)(&format!("isolator ignored: {ignored}"));
-        }
+        let capabilities: Vec<&str> = self.config.get("allow.capabilities").unwrap_or("").split_whitespace().collect();
+        let allowance = Allowance { has_capabilities: self.isolation.has_capabilities(), capabilities: &capabilities };
+        let prepared = app(runtime, wants_terminal.then_some(term), allowance);
+        prepared.notices.iter().for_each(|notice| (self.warn)(notice));
         let sandbox = self.sandbox(&locked.pod, manifest, runtime, attachment)?;
         let runner =
             Runner { isolation: &*self.isolation, backend: self.backend, lock: locked.lock.as_fd(), warn: self.warn };

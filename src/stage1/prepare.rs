@@ -59,18 +59,26 @@ pub fn sandbox(request: SandboxRequest<'_>) -> SandboxSpec {
 pub struct Prepared {
     /// The app.
     pub app: AppSpec,
-    /// The isolators that this host or version ignores (appc, ace.md: the user must be told).
-    pub ignored: Vec<String>,
+    /// The isolators that are ignored or changed, and why (appc, ace.md: the user must be told).
+    pub notices: Vec<String>,
 }
 
-/// The app as stage 2 starts it. `terminal` is the kind of terminal it gets, if one; `has_capabilities` says whether the
-/// kernel can limit capabilities.
-pub fn app(runtime: &RuntimeApp, terminal: Option<String>, has_capabilities: bool) -> Prepared {
+/// What a host and its administrator let apps have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Allowance<'a> {
+    /// Whether the kernel can limit capabilities.
+    pub has_capabilities: bool,
+    /// Capabilities beyond appc's default that an image may retain.
+    pub capabilities: &'a [&'a str],
+}
+
+/// The app as stage 2 starts it. `terminal` is the kind of terminal it gets, if one.
+pub fn app(runtime: &RuntimeApp, terminal: Option<String>, allowance: Allowance<'_>) -> Prepared {
     let console = App::new(Vec::new(), "0", "0");
     let app = runtime.app.as_ref().unwrap_or(&console);
     let mut limits = Limits { capabilities: DEFAULT_CAPABILITIES.map(str::to_owned).to_vec(), ..Limits::default() };
     for isolator in &app.isolators {
-        limits.apply(isolator, has_capabilities);
+        limits.apply(isolator, allowance);
     }
     let handler = |name| app.event_handler(name).map(|handler| handler.exec.clone());
     let spec = AppSpec {
@@ -81,34 +89,45 @@ pub fn app(runtime: &RuntimeApp, terminal: Option<String>, has_capabilities: boo
         supplementary_gids: app.supplementary_gids.clone(),
         working_directory: app.working_directory.clone().unwrap_or_else(|| "/".into()),
         environment: app.environment.iter().map(|v| (v.name.clone(), v.value.clone())).collect(),
-        capabilities: if has_capabilities { limits.capabilities } else { Vec::new() },
+        capabilities: if allowance.has_capabilities { limits.capabilities } else { Vec::new() },
         no_new_privileges: limits.no_new_privileges,
         pre_start: handler(EventName::PreStart),
         post_stop: handler(EventName::PostStop),
         terminal,
     };
-    Prepared { app: spec, ignored: limits.ignored }
+    Prepared { app: spec, notices: limits.notices }
 }
 
 #[derive(Default)]
 struct Limits {
     capabilities: Vec<String>,
     no_new_privileges: bool,
-    ignored: Vec<String>,
+    notices: Vec<String>,
 }
 
 impl Limits {
-    fn apply(&mut self, isolator: &Isolator, has_capabilities: bool) {
+    fn apply(&mut self, isolator: &Isolator, allowance: Allowance<'_>) {
+        let name = isolator.name();
         match isolator.value() {
-            IsolatorValue::CapabilitiesRetain(set) if has_capabilities => self.capabilities = set.clone(),
-            IsolatorValue::CapabilitiesRemove(set) if has_capabilities => {
+            IsolatorValue::CapabilitiesRetain(set) if allowance.has_capabilities => {
+                // An image must not be able to give itself rights: only the administrator goes beyond the default.
+                let may = |wanted: &&String| {
+                    DEFAULT_CAPABILITIES.contains(&wanted.as_str()) || allowance.capabilities.contains(&wanted.as_str())
+                };
+                let (allowed, denied): (Vec<&String>, Vec<&String>) = set.iter().partition(may);
+                self.capabilities = allowed.into_iter().cloned().collect();
+                let why = "not given, as `allow.capabilities` in jetpack.conf does not name it";
+                self.notices
+                    .extend(denied.iter().map(|capability| format!("isolator {name} changed: {capability} {why}")));
+            }
+            IsolatorValue::CapabilitiesRemove(set) if allowance.has_capabilities => {
                 self.capabilities.retain(|capability| !set.contains(capability));
             }
             IsolatorValue::NoNewPrivileges(wanted) => self.no_new_privileges = *wanted,
             IsolatorValue::CapabilitiesRetain(_) | IsolatorValue::CapabilitiesRemove(_) => {
-                self.ignored.push(format!("{} (this kernel has no capabilities)", isolator.name()));
+                self.notices.push(format!("isolator {name} ignored: this kernel has no capabilities"));
             }
-            _ => self.ignored.push(format!("{} (not supported by this version)", isolator.name())),
+            _ => self.notices.push(format!("isolator {name} ignored: this version does not support it")),
         }
     }
 }

@@ -12,6 +12,8 @@ fn runtime(more: &str) -> RuntimeApp {
     crate::appc::PodManifest::parse(text.as_bytes()).unwrap().apps.remove(0)
 }
 
+const LINUX: Allowance<'_> = Allowance { has_capabilities: true, capabilities: &[] };
+
 /// A pod's app without a program.
 fn console() -> RuntimeApp {
     let mut app = runtime("");
@@ -73,9 +75,9 @@ fn an_app_is_what_its_manifest_says() {
         post_stop: Some(vec!["/post".to_owned(), "x".to_owned()]),
         terminal: Some("vt220".to_owned()),
     };
-    let prepared = app(&runtime(more), Some("vt220".to_owned()), true);
-    assert_eq!(prepared, Prepared { app: expected, ignored: Vec::new() });
-    let plain = app(&runtime(""), None, true).app;
+    let prepared = app(&runtime(more), Some("vt220".to_owned()), LINUX);
+    assert_eq!(prepared, Prepared { app: expected, notices: Vec::new() });
+    let plain = app(&runtime(""), None, LINUX).app;
     assert_eq!(
         (plain.working_directory.as_str(), plain.pre_start, plain.post_stop, plain.terminal),
         ("/", None, None, None)
@@ -84,7 +86,7 @@ fn an_app_is_what_its_manifest_says() {
 
 #[test]
 fn without_an_app_it_is_roots_console() {
-    let spec = app(&console(), None, true).app;
+    let spec = app(&console(), None, LINUX).app;
     assert_eq!((spec.program, spec.user.as_str(), spec.group.as_str()), (Program::Console("root".into()), "0", "0"));
     assert_eq!(spec.capabilities.len(), 14);
 }
@@ -100,24 +102,41 @@ fn isolators_limit_or_are_reported() {
     let memory = r#"{"name": "resource/memory", "value": {"limit": "1G"}}"#;
     let without_mknod: Vec<&str> = DEFAULT_CAPABILITIES.into_iter().filter(|c| *c != "CAP_MKNOD").collect();
     type Case<'a> = (String, bool, Vec<&'a str>, bool, &'a [&'a str]);
-    let table: [Case<'_>; 6] = [
+    let too_much = set("retain", r#""CAP_SYS_ADMIN", "CAP_KILL""#);
+    let table: [Case<'_>; 7] = [
         (retain.clone(), true, vec!["CAP_NET_ADMIN", "CAP_KILL"], false, &[]),
+        (
+            too_much,
+            true,
+            vec!["CAP_KILL"],
+            false,
+            &[
+                "isolator os/linux/capabilities-retain-set changed: CAP_SYS_ADMIN not given, as `allow.capabilities` in jetpack.conf does not name it",
+            ],
+        ),
         (remove, true, without_mknod, false, &[]),
         (no_new.to_owned(), true, DEFAULT_CAPABILITIES.to_vec(), true, &[]),
         (no_new.to_owned(), false, vec![], true, &[]),
-        (retain, false, vec![], false, &["os/linux/capabilities-retain-set (this kernel has no capabilities)"]),
+        (
+            retain,
+            false,
+            vec![],
+            false,
+            &["isolator os/linux/capabilities-retain-set ignored: this kernel has no capabilities"],
+        ),
         (
             memory.to_owned(),
             true,
             DEFAULT_CAPABILITIES.to_vec(),
             false,
-            &["resource/memory (not supported by this version)"],
+            &["isolator resource/memory ignored: this version does not support it"],
         ),
     ];
     for (list, has_capabilities, capabilities, no_new_privileges, ignored) in table {
-        let prepared = app(&isolators(&list), None, has_capabilities);
+        let allowance = Allowance { has_capabilities, capabilities: &["CAP_NET_ADMIN"] };
+        let prepared = app(&isolators(&list), None, allowance);
         assert_eq!(prepared.app.capabilities, capabilities, "{list}");
         assert_eq!(prepared.app.no_new_privileges, no_new_privileges, "{list}");
-        assert_eq!(prepared.ignored, ignored, "{list}");
+        assert_eq!(prepared.notices, ignored, "{list}");
     }
 }

@@ -79,8 +79,8 @@ impl RawMode {
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        // A terminal that has gone has no mode to give back.
-        let _ = tcsetattr(&self.terminal, SetArg::TCSADRAIN, &self.before);
+        // At once: what is still to be shown may wait for ever for a reader. A terminal that has gone has no mode to give back.
+        let _ = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.before);
     }
 }
 

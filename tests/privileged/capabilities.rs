@@ -46,6 +46,11 @@ fn another_user_has_none_but_may_gain_the_fourteen() {
 fn isolators_retain_and_remove() {
     let retain = isolated("0", "os/linux/capabilities-retain-set", r#"{ "set": ["CAP_KILL", "CAP_SYS_PTRACE"] }"#);
     let jetpack = or_skip!(store_of(&retain));
+    // An image cannot give itself what the administrator does not allow.
+    let output = jetpack.run(["run", "--destroy", "test", "--", STATUS]).success();
+    assert_eq!(sets(&output.stdout), [0, bits(&[5]), bits(&[5]), bits(&[5]), 0]);
+    assert!(output.stderr.contains("CAP_SYS_PTRACE not given"), "{}", output.stderr);
+    jetpack.configure("allow.capabilities = CAP_SYS_PTRACE");
     let kept = bits(&[5, 19]);
     assert_eq!(sets(&inside(&jetpack, STATUS)), [0, kept, kept, kept, 0]);
     let remove = isolated("0", "os/linux/capabilities-remove-set", r#"{ "set": ["CAP_KILL", "CAP_SYS_TIME"] }"#);
@@ -63,6 +68,7 @@ fn a_capability_that_the_host_does_not_have_is_refused() {
     }
     let retain = isolated("0", "os/linux/capabilities-retain-set", r#"{ "set": ["CAP_SYS_RESOURCE"] }"#);
     let jetpack = or_skip!(store_of(&retain));
+    jetpack.configure("allow.capabilities = CAP_SYS_RESOURCE");
     let error = jetpack.run(["run", "--destroy", "test", "--", "true"]).failure(125);
     assert!(error.contains("CAP_SYS_RESOURCE"), "{error}");
 }

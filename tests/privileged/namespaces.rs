@@ -59,6 +59,7 @@ fn what_a_pod_does_to_its_names_and_mounts_stays_in_it() {
         r#"{ "set": ["CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_DAC_OVERRIDE"] }"#,
     );
     let jetpack = or_skip!(store_of(&app));
+    jetpack.configure("allow.capabilities = CAP_SYS_ADMIN CAP_NET_ADMIN");
     let mark = format!("jetpack-test-{}", std::process::id());
     let hostname = fs::read_to_string("/proc/sys/kernel/hostname").expect("a hostname");
     let script = format!(

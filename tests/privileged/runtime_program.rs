@@ -50,6 +50,7 @@ fn root_that_may_trace_can_look_but_not_touch() {
     // With its libraries there, nothing else would keep the program from being executed.
     let image = or_skip!(Image::new(Some(&isolated("0", name, set)), &[])).libraries(&program());
     let jetpack = or_skip!(or_skip!(image).into_store("overlay"));
+    jetpack.configure("allow.capabilities = CAP_SYS_PTRACE");
     let before = fs::read(program()).expect("the program");
     for way in WAYS {
         let output = run(&jetpack, way, ATTACK);

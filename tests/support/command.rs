@@ -56,6 +56,11 @@ impl Jetpack {
         Jetpack { directory, options: all }
     }
 
+    /// Writes the configuration file that its commands read.
+    pub(crate) fn configure(&self, text: &str) {
+        std::fs::write(self.directory.join("jetpack.conf"), text).expect("a configuration");
+    }
+
     /// The directory of the store.
     pub(crate) fn store(&self) -> PathBuf {
         self.directory.join("store")
