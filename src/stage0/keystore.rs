@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,6 @@ use crate::error::{Context, Error, Result};
 /// A private copy of an archive, in a directory that only root can reach.
 #[derive(Debug)]
 pub struct Download {
-    path: PathBuf,
     file: File,
     origin: String,
     size: u64,
@@ -31,7 +30,7 @@ impl Download {
         let what = || format!("cannot copy {origin} into the store");
         let mut file = File::options().read(true).write(true).create_new(true).open(path).context(what)?;
         let size = std::io::copy(source, &mut file).context(what)?;
-        Ok(Download { path: path.to_path_buf(), file, origin: origin.to_owned(), size })
+        Ok(Download { file, origin: origin.to_owned(), size })
     }
 }
 
@@ -80,11 +79,6 @@ impl Verified {
         let mut file = self.download.file.try_clone().context(what)?;
         file.seek(SeekFrom::Start(0)).context(what)?;
         Ok(file)
-    }
-
-    /// Where the private copy is.
-    pub fn path(&self) -> &Path {
-        &self.download.path
     }
 
     /// The name of the source, for people.

@@ -1,6 +1,6 @@
 //! Capabilities of the calling process (capabilities(7)), and becoming an app.
 
-use caps::{CapSet, Capability, CapsHashSet};
+use caps::{CapSet, CapsHashSet};
 use nix::errno::Errno;
 
 use super::super::{Call, Error, Result, process};
@@ -35,11 +35,6 @@ pub fn become_app(uid: u32, gid: u32, groups: &[u32], capabilities: &[String], n
         nix::sys::prctl::set_no_new_privs().call(|| "prctl(PR_SET_NO_NEW_PRIVS)")?;
     }
     Ok(())
-}
-
-/// Whether `name` is a capability that this program knows.
-pub fn is_capability(name: &str) -> bool {
-    name.parse::<Capability>().is_ok()
 }
 
 fn failed(set: CapSet) -> impl Fn(caps::errors::CapsError) -> Error {

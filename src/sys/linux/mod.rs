@@ -6,7 +6,7 @@ mod capabilities;
 mod mount;
 
 pub use agent::{AgentExe, Namespaces, spawn_agent};
-pub use capabilities::{become_app, is_capability};
+pub use capabilities::become_app;
 pub use mount::{
     MountFlags, bind, bind_read_only, make_character_device, make_private, mount_filesystem, mount_overlay, pivot,
     remount_bind, try_overlay,
@@ -22,7 +22,7 @@ use super::{Call, Result};
 /// Marks every descriptor from `first` on for closing on exec.
 ///
 /// # Errors
-/// The kernel is older than 5.11 and /proc cannot be read either.
+/// The kernel is older than 5.11.
 pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     let first = u32::try_from(first).unwrap_or(0);
     // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC closes nothing now.
