@@ -37,7 +37,8 @@ pub fn attach(name: &str) -> Result<()> {
 pub fn remove(name: &str) -> Result<()> {
     match RunningJail::from_name(name) {
         Ok(jail) => jail.kill().map_err(|e| failed(format!("jail_remove({name:?}): {e}"))),
-        Err(_) => Ok(()),
+        Err(_) if Errno::last() == Errno::ENOENT => Ok(()),
+        Err(e) => Err(failed(format!("jail_get({name:?}): {e}"))),
     }
 }
 
@@ -45,12 +46,16 @@ fn find(name: &str) -> Result<RunningJail> {
     RunningJail::from_name(name).map_err(|e| failed(format!("jail_get({name:?}): {e}")))
 }
 
+/// Parameters that choose between nothing, one of the jail's own, and the host's (jail(8)).
+const JAILSYS: [&str; 7] = ["host", "ip4", "ip6", "vnet", "sysvmsg", "sysvsem", "sysvshm"];
+
 /// The value of a parameter in the kernel's type. A boolean may be written as jail.conf(5) writes it, and a parameter that
 /// chooses between the host's and its own as `disable`, `new` or `inherit`.
 fn typed(key: &str, value: &str) -> Result<Value> {
-    // Only parameters that choose between the host's and its own take these words, and the kernel describes those in a way
-    // that the crate does not read (`security.jail.param.ip4.` with an empty last part).
-    if let Some(choice) = ["disable", "new", "inherit"].iter().position(|word| *word == value) {
+    // The kernel describes these in a way that the crate does not read (`security.jail.param.ip4.`, an empty last part).
+    if JAILSYS.contains(&key)
+        && let Some(choice) = ["disable", "new", "inherit"].iter().position(|word| *word == value)
+    {
         return Ok(Value::Int(libc::c_int::try_from(choice).unwrap_or(0)));
     }
     let kind = Type::of_param(key).map_err(|e| failed(format!("jail parameter {key:?}: {e}")))?;
