@@ -6,9 +6,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 
 use crate::sys;
+use crate::sys::signal::Signals;
 
 /// How many bytes are kept for a side that does not take them, before the other side is asked for no more.
 const ENOUGH: usize = 64 * 1024;
@@ -80,18 +82,32 @@ impl Relay {
         self.pod_open = true;
     }
 
-    /// When the pod has ended: brings what is left to the person.
-    pub(super) fn drain(mut self) {
-        self.pod_open = true;
-        while self.pod_open {
-            let before = self.to_person.len();
-            self.read_pod();
-            if self.to_person.len() == before {
-                break;
+    /// When the pod has ended: brings what is left to the person, as long as it takes; a signal that would end a program
+    /// ends this too.
+    pub(super) fn drain(mut self, signals: &Signals) {
+        loop {
+            if self.to_person.len() < ENOUGH {
+                self.read_pod();
             }
-            self.write_all();
+            if self.to_person.is_empty() {
+                return;
+            }
+            let mut ready =
+                [PollFd::new(self.output.as_fd(), PollFlags::POLLOUT), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut ready, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                Err(_) => return,
+                Ok(_) => {}
+            }
+            let [writable, signalled] = ready.map(|r| r.any().unwrap_or(false));
+            let harmless = [Signal::SIGWINCH, Signal::SIGCONT, Signal::SIGTSTP];
+            if signalled && signals.pending().iter().any(|signal| !harmless.contains(signal)) {
+                return;
+            }
+            if writable {
+                self.write_person();
+            }
         }
-        self.write_all();
     }
 
     fn read_input(&mut self) {
@@ -142,12 +158,6 @@ impl Relay {
             Err(_) => self.to_person.clear(),
         }
     }
-
-    fn write_all(&mut self) {
-        while !self.to_person.is_empty() {
-            self.write_person();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -159,7 +169,8 @@ mod tests {
     fn bytes_cross_both_ways_and_the_rest_is_drained() {
         let (master, slave) = sys::terminal::open_pty().unwrap();
         let slave = sys::terminal::open_slave(&slave).unwrap();
-        let raw = sys::terminal::RawMode::enter(slave.as_fd()).unwrap();
+        let raw = sys::terminal::KeptMode::keep(slave.as_fd()).unwrap();
+        raw.make_raw().unwrap();
         let (input, typing) = sys::process::pipe().unwrap();
         let (screen, output) = sys::process::pipe().unwrap();
         let mut relay = Relay::new(master, input, output).unwrap();
@@ -171,8 +182,8 @@ mod tests {
         assert_eq!(nix::unistd::read(&slave, &mut typed).unwrap(), 7);
         assert_eq!(&typed[..7], b"hello\x04\x04");
         nix::unistd::write(&slave, b"world").unwrap();
+        relay.drain(&Signals::catch(&[]).unwrap());
         drop((raw, slave));
-        relay.drain();
         let mut seen = Vec::new();
         std::fs::File::from(screen).read_to_end(&mut seen).unwrap();
         assert_eq!(seen, b"world");

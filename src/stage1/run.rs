@@ -18,7 +18,7 @@ use crate::sys;
 use crate::sys::channel::Channel;
 use crate::sys::process::Exit;
 use crate::sys::signal::{FORWARDED, Signals};
-use crate::sys::terminal::RawMode;
+use crate::sys::terminal::KeptMode;
 
 /// How long the pod's terminal is left alone after it was hung up (milliseconds).
 const HUNG_UP: u16 = 50;
@@ -54,21 +54,24 @@ impl Runner<'_> {
     }
 
     fn launch_and_wait(&self, sandbox: SandboxSpec, app: AppSpec) -> Result<Exit> {
-        let caught: Vec<Signal> = FORWARDED.into_iter().chain([Signal::SIGWINCH]).collect();
+        let caught: Vec<Signal> = FORWARDED.into_iter().chain([Signal::SIGWINCH, Signal::SIGTSTP]).collect();
         let signals = Signals::catch(&caught).context(|| "cannot catch signals")?;
         let (ours, theirs) = Channel::pair().context(|| "cannot connect to the pod")?;
         let pid = self.launch(&sandbox, &theirs, app.terminal.is_some())?;
         drop(theirs);
         let job = Job { size: sys::terminal::size(&std::io::stdin()), sandbox, app };
-        let mut session = Session { channel: ours, signals, relay: None, raw: None, outcome: None, warn: self.warn };
+        // Without a terminal of its own the app may get the person's, and leave it in any mode.
+        let stdin = std::io::stdin();
+        let mode = KeptMode::keep(stdin.as_fd()).ok();
+        let mut session = Session { channel: ours, signals, relay: None, mode, outcome: None, warn: self.warn };
         // An agent that died early is told by its exit below.
         let served = send(&session.channel, &job, None).and_then(|()| session.serve());
-        let Session { channel, relay, raw, outcome, .. } = session;
+        let Session { channel, relay, mode, outcome, signals, .. } = session;
         // Where serving failed, this ends the pod; else its agent has closed the other end already.
         drop(channel);
         let ended = sys::process::wait(pid).context(|| "cannot wait for the pod")?;
-        relay.into_iter().for_each(Relay::drain);
-        drop(raw);
+        relay.into_iter().for_each(|relay| relay.drain(&signals));
+        drop(mode);
         match outcome {
             Some(outcome) => outcome,
             None => match ended {
@@ -116,7 +119,7 @@ struct Session<'a> {
     channel: Channel,
     signals: Signals,
     relay: Option<Relay>,
-    raw: Option<RawMode>,
+    mode: Option<KeptMode>,
     outcome: Option<Result<Exit>>,
     warn: &'a dyn Fn(&str),
 }
@@ -168,17 +171,30 @@ impl Session<'_> {
         for signal in self.signals.pending() {
             match signal {
                 Signal::SIGWINCH => self.resize(),
+                Signal::SIGTSTP => self.stop(),
                 other => {
-                    if other == Signal::SIGCONT
-                        && let Some(raw) = &self.raw
-                    {
-                        // The shell that had stopped us may have changed the terminal's mode.
-                        let _ = raw.renew();
+                    if other == Signal::SIGCONT {
+                        self.make_raw();
                     }
                     // An agent that has gone needs no signal; its end is seen on the channel.
                     let _ = send(&self.channel, &Order::Signal(other as i32), None);
                 }
             }
+        }
+    }
+
+    /// Stops as other programs do, with the terminal as they leave it.
+    fn stop(&self) {
+        self.mode.iter().for_each(KeptMode::give_back);
+        sys::signal::stop_here();
+        self.make_raw();
+    }
+
+    /// Makes the person's terminal raw, if the pod has one of its own.
+    fn make_raw(&self) {
+        if self.relay.is_some() {
+            // A terminal that has gone is seen by the relay.
+            self.mode.iter().for_each(|mode| drop(mode.make_raw()));
         }
     }
 
@@ -205,10 +221,8 @@ impl Session<'_> {
         let master = master.ok_or_else(|| Error::new(what()))?;
         let input = std::io::stdin().as_fd().try_clone_to_owned().context(what)?;
         let output = std::io::stdout().as_fd().try_clone_to_owned().context(what)?;
-        if sys::terminal::is_terminal(&input) {
-            self.raw = Some(RawMode::enter(input.as_fd()).context(what)?);
-        }
         self.relay = Some(Relay::new(master, input, output).context(what)?);
+        self.make_raw();
         // The window may have changed since the pod was told its size.
         self.resize();
         Ok(())

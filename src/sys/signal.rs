@@ -11,8 +11,9 @@ use super::{Call, Result};
 
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// The signals that a person or a service manager sends to a program, and that are therefore passed on to an app.
-pub const FORWARDED: [Signal; 8] = [
+/// The signals that somebody sends to a program to tell it something or to end it, and that are therefore passed on to an
+/// app. All whose default would end the program are here, apart from those that tell of its own faults.
+pub const FORWARDED: [Signal; 11] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -20,6 +21,9 @@ pub const FORWARDED: [Signal; 8] = [
     Signal::SIGUSR1,
     Signal::SIGUSR2,
     Signal::SIGALRM,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGXCPU,
     Signal::SIGCONT,
 ];
 
@@ -81,6 +85,12 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Stops this process, as the default action of SIGTSTP would, until somebody continues it.
+pub fn stop_here() {
+    // Nothing can prevent SIGSTOP; a process that cannot be stopped just goes on.
+    let _ = nix::sys::signal::raise(Signal::SIGSTOP);
 }
 
 /// Gives every signal its default action and unblocks all, as a program expects to find them.

@@ -46,41 +46,50 @@ pub fn set_size(fd: &impl AsFd, size: Size) -> Result<()> {
     Errno::result(result).map(drop).call(|| "ioctl(TIOCSWINSZ)")
 }
 
-/// A terminal in raw mode; dropping this gives it its old mode back.
+/// A terminal that will have its present mode again when this is dropped, whatever happens to it meanwhile.
 #[derive(Debug)]
-pub struct RawMode {
+pub struct KeptMode {
     terminal: OwnedFd,
     before: Termios,
 }
 
-impl RawMode {
-    /// Switches `terminal` to raw mode.
+impl KeptMode {
+    /// Remembers the mode of `terminal`.
     ///
     /// # Errors
     /// It is no terminal.
-    pub fn enter(terminal: BorrowedFd<'_>) -> Result<RawMode> {
+    pub fn keep(terminal: BorrowedFd<'_>) -> Result<KeptMode> {
         let terminal = terminal.try_clone_to_owned().call(|| "dup(terminal)")?;
         let before = tcgetattr(&terminal).call(|| "tcgetattr()")?;
-        let guard = RawMode { terminal, before };
-        guard.renew()?;
-        Ok(guard)
+        Ok(KeptMode { terminal, before })
     }
 
-    /// Switches to raw mode again, after a stop and a continuation.
+    /// Switches to raw mode: every key is a byte, and none is a signal.
     ///
     /// # Errors
     /// The terminal has gone.
-    pub fn renew(&self) -> Result<()> {
+    pub fn make_raw(&self) -> Result<()> {
         let mut raw = self.before.clone();
         cfmakeraw(&mut raw);
         tcsetattr(&self.terminal, SetArg::TCSANOW, &raw).call(|| "tcsetattr(raw)")
     }
+
+    /// Gives the terminal the mode back that it had, if it has another one, and this process is not in the background: there
+    /// the terminal is somebody else's now.
+    pub fn give_back(&self) {
+        let foreground = nix::unistd::tcgetpgrp(&self.terminal);
+        let background = foreground.is_ok_and(|group| group != nix::unistd::getpgrp());
+        if background || tcgetattr(&self.terminal).is_ok_and(|now| now == self.before) {
+            return;
+        }
+        // At once: what is still to be shown may wait for ever for a reader. A terminal that has gone needs no mode.
+        let _ = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.before);
+    }
 }
 
-impl Drop for RawMode {
+impl Drop for KeptMode {
     fn drop(&mut self) {
-        // At once: what is still to be shown may wait for ever for a reader. A terminal that has gone has no mode to give back.
-        let _ = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.before);
+        self.give_back();
     }
 }
 

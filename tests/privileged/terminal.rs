@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::images::{NAME, shell, store_of};
 use super::pods;
-use crate::support::bounded::ended;
+use crate::support::bounded::{ended, until};
 use crate::support::command::{Jetpack, Output, or_skip};
 use crate::support::pty::Terminal;
 
@@ -24,6 +24,7 @@ fn the_persons_terminal_is_raw_meanwhile_and_then_as_before() {
         ("echo ready; read line; exit 3", None, 3),
         ("echo ready; read line; kill -9 $$", None, 137),
         ("echo ready; sleep 100 & wait", Some(Signal::SIGTERM), 143),
+        ("echo ready; sleep 100 & wait", Some(Signal::SIGVTALRM), 128 + 26),
         ("trap 'exit 6' HUP; echo ready; while :; do sleep 0.05; done", Some(Signal::SIGHUP), 6),
     ] {
         let mut terminal = start(&jetpack, script);
@@ -37,6 +38,44 @@ fn the_persons_terminal_is_raw_meanwhile_and_then_as_before() {
         assert_eq!(terminal.code(), code, "{script}");
         assert_eq!(terminal.mode(), before, "{script}");
     }
+}
+
+#[test]
+fn a_stopped_runner_leaves_the_terminal_as_it_was_and_goes_on_when_continued() {
+    let jetpack = or_skip!(store_of(&shell("1000", "")));
+    let mut terminal = start(&jetpack, "echo ready; read line; echo $line; exit 3");
+    let before = terminal.mode();
+    terminal.expect("ready");
+    terminal.kill(Signal::SIGTSTP);
+    until("the mode is given back", || terminal.mode() == before);
+    terminal.kill(Signal::SIGCONT);
+    until("the terminal is raw again", || terminal.mode() != before);
+    terminal.send("line\r");
+    assert_eq!(terminal.code(), 3);
+    assert_eq!(terminal.mode(), before);
+}
+
+#[test]
+fn an_app_on_the_persons_own_terminal_cannot_leave_it_changed() {
+    let jetpack = or_skip!(store_of(&shell("0", "")));
+    let mut terminal = Terminal::start(&jetpack.command(["run", "--destroy", NAME, "--", "stty -echo raw; exit 4"]));
+    let before = terminal.mode();
+    assert_eq!(terminal.code(), 4);
+    assert_eq!(terminal.mode(), before);
+}
+
+#[test]
+fn output_that_nobody_reads_does_not_keep_the_runner_from_ending() {
+    let jetpack = or_skip!(store_of(&shell("0", "")));
+    let mut command = jetpack.command(["run", "--destroy", "-t", NAME, "--", "yes | head -c 60000; exit 3"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the command starts");
+    // The pod ends, since the relay holds what the pipe does not take.
+    let id = child.id();
+    let children = || std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    until("the pod begins", || !children().is_empty());
+    until("the pod ends", || children().is_empty());
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("a signal");
+    assert!(ended(&mut child).code().is_some());
 }
 
 #[test]
