@@ -67,8 +67,8 @@ fn order_and_spelling_of_names_do_not_matter() {
 
 #[test]
 fn long_names_of_both_kinds() {
-    let long = format!("rootfs/{}", vec!["x".repeat(200); 5].join("/"));
-    let other = format!("rootfs/{}", vec!["y".repeat(200); 5].join("/"));
+    let long = format!("rootfs/{}", vec!["x".repeat(200); 4].join("/"));
+    let other = format!("rootfs/{}", vec!["y".repeat(200); 4].join("/"));
     let gnu = |kind: u8, text: &str| {
         Item::file("././@LongLink", format!("{text}\0")).with(|h| h.as_old_mut().linkflag[0] = kind)
     };
