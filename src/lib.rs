@@ -36,6 +36,7 @@
 
 pub mod appc;
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod error;
 pub mod isolation;

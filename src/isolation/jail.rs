@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::{AgentProcess, Inside, Isolation, NetworkView, SandboxSpec};
+use crate::command;
 use crate::error::{Context, Error, Result};
 use crate::steps::Steps;
 use crate::sys;
@@ -32,6 +33,7 @@ impl Isolation for Jail {
     fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>) -> Result<Pid> {
         let path = &directory(spec)?;
         let what = || format!("cannot make the jail of pod {}", spec.id);
+        check_ruleset()?;
         let exe = AgentExe::protected().context(|| "cannot open this program")?;
         agent.arguments.push(std::ffi::CString::new(exe.kind()).unwrap_or_default());
         let mut steps = Steps::new();
@@ -71,6 +73,17 @@ impl Isolation for Jail {
 
     fn can_outlive_its_runner(&self) -> bool {
         true
+    }
+}
+
+/// Refuses to make a jail whose /dev would show everything: a ruleset that was never loaded hides nothing.
+fn check_ruleset() -> Result<()> {
+    match command::devfs_rules(RULESET)? {
+        0 => Err(Error::new(format!(
+            "the devfs ruleset {RULESET} has no rules, so that the jail would see every device"
+        ))
+        .help("load the rules of devfs.rules(5): `service devfs restart`")),
+        _ => Ok(()),
     }
 }
 

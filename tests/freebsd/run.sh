@@ -140,6 +140,21 @@ isolation() {
 	[ "$(printf '%s\n' "$said" | sed '1,/^end of dev$/d' | wc -l)" -le 3 ]
 }
 
+# Without its rules the ruleset hides nothing: no jail is made then.
+ruleset_must_have_rules() {
+	devfs rule -s 4 show >"$work/rules"
+	[ -s "$work/rules" ] || skip 'the devfs ruleset 4 is not loaded here'
+	devfs rule -s 4 delset
+	code=$(code_of in_pod ':')
+	sed 's/^[0-9]* //' "$work/rules" | while read -r rule; do
+		# shellcheck disable=SC2086 # the words of a rule
+		devfs rule -s 4 add $rule
+	done
+	expect 'exit code' "$code" 125
+	expect 'rules' "$(devfs rule -s 4 show | wc -l)" "$(wc -l <"$work/rules")"
+	in_pod ':'
+}
+
 host_out_of_reach() {
 	sleep 60 &
 	pid=$!
@@ -307,6 +322,7 @@ check 'images made of /rescue' image_of_rescue
 check 'a store, and images in it' store_and_import
 check 'user, arguments and directory of an image' demo_image
 check 'what a jail sees' isolation
+check 'a devfs ruleset without rules is refused' ruleset_must_have_rules
 check 'the host is out of reach' host_out_of_reach
 check 'no network, or the host'\''s' no_network_or_the_hosts
 check 'no descriptor of the host'\''s' no_descriptor_of_the_hosts
