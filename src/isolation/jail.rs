@@ -119,17 +119,16 @@ fn parameters(spec: &SandboxSpec) -> Vec<(String, String)> {
 /// Writes the runtime's files into the root and makes its mount points: in a child that has chrooted there, so that no link
 /// of the image leads out.
 fn furnish(root: &Path, spec: &SandboxSpec) -> Result<()> {
-    let child = sys::process::fork(|| {
-        let furnished = nix::unistd::chroot(root)
+    let furnish = || {
+        nix::unistd::chroot(root)
             .and_then(|()| nix::unistd::chdir("/"))
             .context(|| "cannot enter the root filesystem")
             .and_then(|()| super::mountpoint(Path::new("/"), "dev").map(drop))
-            .and_then(|()| spec.root.files.iter().try_for_each(|(path, text)| super::write_file(path, text)));
-        i32::from(furnished.is_err())
-    });
+            .and_then(|()| spec.root.files.iter().try_for_each(|(path, text)| super::write_file(path, text)))
+            .map_err(|error| error.one_line())
+    };
     let what = || format!("cannot write the runtime's files into {}", root.display());
-    let ended = sys::process::wait(child.context(what)?).context(what)?;
-    if ended.success() { Ok(()) } else { Err(Error::new(what())) }
+    sys::process::in_child(furnish).context(what)?.context(what)
 }
 
 /// Mounts what stands below the root of the jail, each mount written down first.

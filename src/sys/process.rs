@@ -1,7 +1,9 @@
 //! Processes: forking, waiting, identities, and the descriptors that a new program gets.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -68,6 +70,72 @@ pub fn fork(child: impl FnOnce() -> i32) -> Result<Pid> {
     match unsafe { nix::unistd::fork() }.call(|| "fork()")? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => exit_now(child()),
+    }
+}
+
+/// What a new process tells before it becomes another program: nothing, or why it could not.
+#[derive(Debug)]
+pub struct Birth {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Birth {
+    /// To be made before the new process is.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn prepare() -> Result<Birth> {
+        let (read, write) = pipe()?;
+        Ok(Birth { read, write })
+    }
+
+    /// In the new process, whose descriptors below `count` will be arranged: does what leads to another program. Returns an
+    /// exit code if that failed.
+    pub fn attempt(&self, count: RawFd, become_program: impl FnOnce() -> Error) -> i32 {
+        let Ok(write) = duplicate_above(self.write.as_fd(), count) else { return 125 };
+        let error = become_program();
+        // Without a reader there is nobody left to tell.
+        let _ = File::from(write).write_all(format!("{}\n{}", error.errno as i32, error.call).as_bytes());
+        125
+    }
+
+    /// In the parent: waits until the process `pid` is another program.
+    ///
+    /// # Errors
+    /// What the process told; it has been waited for then.
+    pub fn await_program(self, pid: Pid) -> Result<Pid> {
+        drop(self.write);
+        let mut told = String::new();
+        File::from(self.read).read_to_string(&mut told).call(|| "read(new process)")?;
+        let Some((errno, call)) = told.split_once('\n') else { return Ok(pid) };
+        wait(pid)?;
+        Err(Error::new(call, Errno::from_raw(errno.parse().unwrap_or(0))))
+    }
+}
+
+/// Runs `work` in a child process, and gives what went wrong in it.
+///
+/// The calling process must have one thread only.
+///
+/// # Errors
+/// No process can be made, or it was killed.
+pub fn in_child(work: impl FnOnce() -> std::result::Result<(), String>) -> Result<std::result::Result<(), String>> {
+    let (read, write) = pipe()?;
+    let pid = fork(|| match work() {
+        Ok(()) => 0,
+        Err(text) => {
+            let _ = File::from(write.try_clone().unwrap_or_else(|_| exit_now(125))).write_all(text.as_bytes());
+            1
+        }
+    })?;
+    drop(write);
+    let mut text = String::new();
+    File::from(read).read_to_string(&mut text).call(|| "read(child)")?;
+    match wait(pid)? {
+        Exit::Code(0) => Ok(Ok(())),
+        Exit::Code(_) => Ok(Err(text)),
+        Exit::Signal(_) => Err(Error::new("fork()", Errno::EINTR)),
     }
 }
 
@@ -193,6 +261,27 @@ mod tests {
         assert_eq!(Exit::Code(3).code(), 3);
         assert_eq!(Exit::Signal(9).code(), 137);
         assert_eq!(Exit::Signal(15).to_string(), "killed by SIGTERM");
+    }
+
+    #[test]
+    fn a_process_tells_why_it_became_no_other_program() {
+        let birth = Birth::prepare().unwrap();
+        let missing = || exec(OsStr::new("/nonexistent"), &[], &[]);
+        let pid = fork(|| birth.attempt(3, missing)).unwrap();
+        assert_eq!(birth.await_program(pid).unwrap_err().errno(), Errno::ENOENT);
+        let birth = Birth::prepare().unwrap();
+        let pid = fork(|| {
+            birth
+                .attempt(3, || exec(OsStr::new("/bin/sh"), &[c"sh".to_owned(), c"-c".to_owned(), c":".to_owned()], &[]))
+        })
+        .unwrap();
+        assert_eq!(wait(birth.await_program(pid).unwrap()).unwrap(), Exit::Code(0));
+    }
+
+    #[test]
+    fn a_child_tells_what_went_wrong_in_it() {
+        assert_eq!(in_child(|| Ok(())).unwrap(), Ok(()));
+        assert_eq!(in_child(|| Err("no".to_owned())).unwrap(), Err("no".to_owned()));
     }
 
     #[test]

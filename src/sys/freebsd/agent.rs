@@ -8,9 +8,11 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::super::{Call, Result, process};
+use super::super::process::Birth;
+use super::super::{Call, Error, Result, process};
 
 /// This program's file.
 #[derive(Debug)]
@@ -61,13 +63,16 @@ pub fn spawn_agent(exe: &AgentExe, fds: &[BorrowedFd<'_>], arguments: &[CString]
     let fds: Vec<BorrowedFd<'_>> = fds.iter().copied().chain([exe.as_fd()]).collect();
     let mut argv: Vec<*const c_char> = arguments.iter().map(|a| a.as_ptr()).collect();
     argv.push(ptr::null());
-    process::fork(|| {
-        if process::arrange_descriptors(&fds).is_err() {
-            return 125;
+    let birth = Birth::prepare()?;
+    let become_agent = || {
+        if let Err(error) = process::arrange_descriptors(&fds) {
+            return error;
         }
         let environment = [ptr::null::<c_char>()];
         // SAFETY: `argv` and `environment` are arrays of strings that end in a null pointer.
         unsafe { libc::fexecve(exe.0.as_raw_fd(), argv.as_ptr(), environment.as_ptr()) };
-        125
-    })
+        Error::new("fexecve(agent)", Errno::last())
+    };
+    let pid = process::fork(|| birth.attempt(i32::try_from(fds.len()).unwrap_or(0), become_agent))?;
+    birth.await_program(pid)
 }

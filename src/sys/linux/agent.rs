@@ -17,6 +17,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::Pid;
 
+use super::super::process::Birth;
 use super::super::{Call, Error, Result, process};
 
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -155,16 +156,17 @@ pub fn spawn_agent(
     let fds: Vec<BorrowedFd<'_>> = fds.iter().copied().chain([exe.as_fd()]).collect();
     let mut argv: Vec<*const c_char> = arguments.iter().map(|a| a.as_ptr()).collect();
     argv.push(ptr::null());
+    let birth = Birth::prepare()?;
     match clone_process(flags)? {
-        Some(pid) => Ok(pid),
-        None => process::exit_now(become_agent(&fds, &argv)),
+        Some(pid) => birth.await_program(pid),
+        None => process::exit_now(birth.attempt(i32::try_from(fds.len()).unwrap_or(0), || become_agent(&fds, &argv))),
     }
 }
 
-/// In the child: arranges descriptors and executes. What goes wrong here can only be told by the exit code.
-fn become_agent(fds: &[BorrowedFd<'_>], argv: &[*const c_char]) -> i32 {
-    if process::arrange_descriptors(fds).is_err() {
-        return 125;
+/// In the child: arranges descriptors and executes.
+fn become_agent(fds: &[BorrowedFd<'_>], argv: &[*const c_char]) -> Error {
+    if let Err(error) = process::arrange_descriptors(fds) {
+        return error;
     }
     let exe = i32::try_from(fds.len()).unwrap_or(0) - 1;
     let environment = [ptr::null::<c_char>()];
@@ -172,7 +174,7 @@ fn become_agent(fds: &[BorrowedFd<'_>], argv: &[*const c_char]) -> i32 {
     unsafe {
         libc::syscall(libc::SYS_execveat, exe, c"".as_ptr(), argv.as_ptr(), environment.as_ptr(), libc::AT_EMPTY_PATH)
     };
-    125
+    Error::new("execveat(agent)", Errno::last())
 }
 
 /// clone3(2) as fork: `None` in the child.
