@@ -7,12 +7,15 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What the functions of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// How the process that met an error should exit (DESIGN of the exit codes: 125 the runtime failed, 126 the command cannot be
 /// run, 127 it is not there).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Blame {
     /// Jetpack, its store or its host: 125.
     Runtime,
@@ -82,7 +85,11 @@ impl Error {
 
     /// The exit code of a process that ends with this error: the innermost blame that is not the runtime's decides.
     pub fn exit_code(&self) -> u8 {
-        self.chain().map(|e| e.0.blame).find(|b| *b != Blame::Runtime).unwrap_or(Blame::Runtime).exit_code()
+        self.blamed().exit_code()
+    }
+
+    fn blamed(&self) -> Blame {
+        self.chain().map(|e| e.0.blame).find(|b| *b != Blame::Runtime).unwrap_or(Blame::Runtime)
     }
 
     /// The first help line found from the outside in.
@@ -125,6 +132,30 @@ impl StdError for Error {
     }
 }
 
+/// An error on its way from one process to another: the whole chain in one line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Told {
+    text: String,
+    help: Option<String>,
+    blame: Blame,
+}
+
+impl From<&Error> for Told {
+    fn from(error: &Error) -> Told {
+        Told { text: error.one_line(), help: error.help_line().map(str::to_owned), blame: error.blamed() }
+    }
+}
+
+impl From<Told> for Error {
+    fn from(told: Told) -> Error {
+        let error = Error::new(told.text).blame(told.blame);
+        match told.help {
+            Some(help) => error.help(help),
+            None => error,
+        }
+    }
+}
+
 /// Puts the operation over the cause.
 pub trait Context<T> {
     /// Wraps an error under `what()`.
@@ -149,6 +180,16 @@ mod tests {
         let io = std::io::Error::other("disk on fire");
         let error = Error::with_source("cannot read x", Error::with_source("cannot open y", io));
         assert_eq!(error.one_line(), "cannot read x: cannot open y: disk on fire");
+    }
+
+    #[test]
+    fn what_is_told_arrives_as_an_error() {
+        let error = Error::with_source("cannot run", Error::new("no x").blame(Blame::NotFound).help("make one"));
+        let told = Error::from(Told::from(&error));
+        assert_eq!(
+            (told.to_string().as_str(), told.help_line(), told.exit_code()),
+            ("cannot run: no x", Some("make one"), 127)
+        );
     }
 
     #[test]

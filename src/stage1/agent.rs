@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use super::message::{Event, Job, Order, receive, send};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Told};
 use crate::isolation;
 use crate::stage2::exec::{Stdio, Surroundings, start};
 use crate::stage2::facts::Facts;
@@ -62,7 +62,7 @@ impl Agent {
     fn begin(channel: Channel, arguments: &[String]) -> std::result::Result<Agent, ()> {
         Agent::enter(channel, arguments).map_err(|(channel, error)| {
             // Without the runner there is nobody to tell.
-            let _ = send(&channel, &Event::failed(&error), None);
+            let _ = send(&channel, &Event::Failed(Told::from(&error)), None);
         })
     }
 
@@ -101,7 +101,7 @@ impl Agent {
     fn work(self) -> u8 {
         let event = match self.run() {
             Ok(exit) => Event::Exited(exit),
-            Err(error) => Event::failed(&error),
+            Err(error) => Event::Failed(Told::from(&error)),
         };
         match send(&self.channel, &event, None) {
             Ok(()) => 0,

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::prepare::{Allowance, SandboxRequest, app, sandbox, sandbox_name};
-use super::resolv::{HostFiles, UPSTREAM, choose};
+use super::resolv::{self, HostFiles, Reach, UPSTREAM, choose};
 use super::run::Runner;
 use crate::appc::{PodManifest, RuntimeApp};
 use crate::config::{Config, IsolationKind};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Blame, Context, Error, Result};
+use crate::error::{Context, Result, Told};
 use crate::isolation::SandboxSpec;
 use crate::stage2::AppSpec;
 use crate::sys::channel::Channel;
@@ -37,33 +37,9 @@ pub enum Event {
     /// Something that the person should know, and that does not end the pod.
     Warning(String),
     /// The app did not run to its end because of this.
-    Failed {
-        /// The chain of causes in one line.
-        text: String,
-        /// What the person can do.
-        help: Option<String>,
-        /// The exit code that says whose fault it was.
-        code: u8,
-    },
+    Failed(Told),
     /// The app's program has ended like this, and its post-stop handler after it.
     Exited(Exit),
-}
-
-impl Event {
-    /// An error as an event.
-    pub fn failed(error: &Error) -> Event {
-        Event::Failed { text: error.one_line(), help: error.help_line().map(str::to_owned), code: error.exit_code() }
-    }
-
-    /// The error that [`Event::Failed`] carries.
-    pub fn error(text: String, help: Option<String>, code: u8) -> Error {
-        let blame = [Blame::CannotExecute, Blame::NotFound].into_iter().find(|b| b.exit_code() == code);
-        let error = Error::new(text).blame(blame.unwrap_or(Blame::Runtime));
-        match help {
-            Some(help) => error.help(help),
-            None => error,
-        }
-    }
 }
 
 /// Sends `message`, with a descriptor if need be.

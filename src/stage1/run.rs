@@ -210,7 +210,7 @@ impl Session<'_> {
         match event {
             Event::Terminal => self.connect_terminal(fd)?,
             Event::Warning(text) => (self.warn)(&text),
-            Event::Failed { text, help, code } => self.outcome = Some(Err(Event::error(text, help, code))),
+            Event::Failed(told) => self.outcome = Some(Err(told.into())),
             Event::Exited(exit) => self.outcome = Some(Ok(exit)),
         }
         Ok(true)

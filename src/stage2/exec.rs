@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
-use serde::{Deserialize, Serialize};
 
 use super::ExecSpec;
 use super::facts::below;
-use crate::error::{Blame, Context, Error, Result};
+use crate::error::{Blame, Context, Error, Result, Told};
 use crate::sys;
 
 /// Where a program's input and output go, and whether it owns the terminal.
@@ -34,14 +33,6 @@ pub struct Surroundings {
     pub privileged: bool,
 }
 
-/// An error on its way from the new process to the one that started it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Report {
-    text: String,
-    help: Option<String>,
-    code: u8,
-}
-
 /// Starts the program and returns once it executes.
 ///
 /// # Errors
@@ -58,19 +49,13 @@ pub fn start(spec: &ExecSpec, stdio: Stdio<'_>, around: &Surroundings) -> Result
         return Ok(pid);
     }
     let _ = sys::process::wait(pid);
-    let report: Report = serde_json::from_slice(&report).context(|| "cannot understand the app's process")?;
-    let blame = [Blame::CannotExecute, Blame::NotFound].into_iter().find(|b| b.exit_code() == report.code);
-    let error = Error::new(report.text).blame(blame.unwrap_or(Blame::Runtime));
-    Err(match report.help {
-        Some(help) => error.help(help),
-        None => error,
-    })
+    let told: Told = serde_json::from_slice(&report).context(|| "cannot understand the app's process")?;
+    Err(told.into())
 }
 
 fn tell(error: &Error, pipe: OwnedFd) {
-    let report = Report { text: error.one_line(), help: error.help_line().map(str::to_owned), code: error.exit_code() };
     // Without the report the exit code remains; there is nothing better to do here.
-    let _ = serde_json::to_writer(File::from(pipe), &report);
+    let _ = serde_json::to_writer(File::from(pipe), &Told::from(error));
 }
 
 /// In the new process: everything up to execve(2). Returns only when it fails.

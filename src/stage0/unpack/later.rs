@@ -145,7 +145,7 @@ fn set_flags(node: Node<'_>, flags: &Flags, warnings: &mut Warnings) -> Result<(
 
 /// The users and groups of the image. Files that are not there, or are symlinks, name nobody.
 fn accounts(walk: &mut Walk<'_>) -> Result<Accounts> {
-    let mut read = |path: &[u8]| {
+    let mut read = |path: &[u8]| -> Result<Vec<u8>> {
         let mut text = Vec::new();
         let Ok((parent, last)) = walk.parent(path, false, "the lookup of users") else { return Ok(text) };
         let regular = files::stat_entry(parent, last).is_ok_and(|stat| files::file_type(&stat) == SFlag::S_IFREG);
