@@ -1,10 +1,9 @@
 //! Plain directories: a root is a copy of its layers. For filesystems that can do neither overlays nor clones.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::overlay::remove_pod;
-use super::{Layout, Staging, Storage, layers};
+use super::{Layout, Storage};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::rootfs::RootFs;
@@ -34,32 +33,16 @@ impl Storage for Dir {
         if self.keeps_owners { "dir" } else { "fake" }
     }
 
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     fn probe(&self) -> Result<()> {
         Ok(())
     }
 
     fn keeps_owners(&self) -> bool {
         self.keeps_owners
-    }
-
-    fn begin_layer(&self) -> Result<Staging> {
-        layers::begin(&self.layout)
-    }
-
-    fn commit_layer(&self, staging: Staging, name: &str) -> Result<()> {
-        layers::commit(&self.layout, &staging, name)
-    }
-
-    fn layer(&self, name: &str) -> PathBuf {
-        self.layout.layer(name)
-    }
-
-    fn layers(&self) -> Result<Vec<String>> {
-        layers::names(&self.layout)
-    }
-
-    fn remove_layer(&self, name: &str) -> Result<()> {
-        layers::remove(&self.layout, name)
     }
 
     fn create_root(&self, pod: &str, app: &str, layers: &[String]) -> Result<()> {
@@ -74,9 +57,5 @@ impl Storage for Dir {
 
     fn root(&self, pod: &str, app: &str, _layers: &[String]) -> RootFs {
         RootFs::Directory { path: self.layout.app(pod, app).join("root") }
-    }
-
-    fn remove_pod(&self, pod: &str) -> Result<()> {
-        remove_pod(&self.layout, pod)
     }
 }

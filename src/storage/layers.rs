@@ -126,3 +126,9 @@ pub(super) fn remove(layout: &Layout, name: &str) -> Result<()> {
     }
     sys::paths::remove_tree(staging.path()).context(what)
 }
+
+/// Removes the directories of a pod.
+pub(super) fn remove_pod(layout: &Layout, pod: &str) -> Result<()> {
+    let at = layout.pod(pod);
+    sys::paths::remove_tree(&at).context(|| format!("cannot remove {}", at.display()))
+}

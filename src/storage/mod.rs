@@ -30,6 +30,9 @@ pub trait Storage {
     /// The word by which the configuration and the store name this backend.
     fn name(&self) -> &'static str;
 
+    /// The directories of the store. What is kept in plain directories needs no more than these: the functions below do it.
+    fn layout(&self) -> &Layout;
+
     /// Whether the host can do it, at the place where the store is; called once, by `init`, when the store's directories
     /// are there.
     ///
@@ -46,29 +49,39 @@ pub trait Storage {
     ///
     /// # Errors
     /// The store cannot be written.
-    fn begin_layer(&self) -> Result<Staging>;
+    fn begin_layer(&self) -> Result<Staging> {
+        layers::begin(self.layout())
+    }
 
     /// Makes an unpacked layer durable, and then visible under `name`. A layer that is there already is left as it is: the
     /// same name means the same bytes.
     ///
     /// # Errors
     /// The disk fails or is full; nothing is visible then.
-    fn commit_layer(&self, staging: Staging, name: &str) -> Result<()>;
+    fn commit_layer(&self, staging: Staging, name: &str) -> Result<()> {
+        layers::commit(self.layout(), &staging, name)
+    }
 
     /// Where the tree of the layer `name` is.
-    fn layer(&self, name: &str) -> PathBuf;
+    fn layer(&self, name: &str) -> PathBuf {
+        self.layout().layer(name)
+    }
 
     /// The names of all layers.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn layers(&self) -> Result<Vec<String>>;
+    fn layers(&self) -> Result<Vec<String>> {
+        layers::names(self.layout())
+    }
 
     /// Removes a layer; one that is not there is no error.
     ///
     /// # Errors
     /// A file cannot be removed.
-    fn remove_layer(&self, name: &str) -> Result<()>;
+    fn remove_layer(&self, name: &str) -> Result<()> {
+        layers::remove(self.layout(), name)
+    }
 
     /// Makes the root of an app from `layers`, the lowest first.
     ///
@@ -83,7 +96,9 @@ pub trait Storage {
     ///
     /// # Errors
     /// A file cannot be removed, or something is still mounted there.
-    fn remove_pod(&self, pod: &str) -> Result<()>;
+    fn remove_pod(&self, pod: &str) -> Result<()> {
+        layers::remove_pod(self.layout(), pod)
+    }
 }
 
 /// The directories of a store that storage owns.

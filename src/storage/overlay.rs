@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Layout, Staging, Storage, layers};
+use super::{Layout, Staging, Storage};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::rootfs::RootFs;
@@ -29,6 +29,10 @@ impl Storage for Overlay {
         "overlay"
     }
 
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     fn probe(&self) -> Result<()> {
         let staging = Staging::create(&self.layout)?;
         let stack = stack(staging.path(), vec![staging.path().join("lower")]);
@@ -40,26 +44,6 @@ impl Storage for Overlay {
             Error::with_source(format!("overlayfs does not work on {}", staging.path().display()), e)
                 .help("choose a filesystem that can hold an overlay's upper layer, or set `storage = dir` (copies; works everywhere)")
         })
-    }
-
-    fn begin_layer(&self) -> Result<Staging> {
-        layers::begin(&self.layout)
-    }
-
-    fn commit_layer(&self, staging: Staging, name: &str) -> Result<()> {
-        layers::commit(&self.layout, &staging, name)
-    }
-
-    fn layer(&self, name: &str) -> PathBuf {
-        self.layout.layer(name)
-    }
-
-    fn layers(&self) -> Result<Vec<String>> {
-        layers::names(&self.layout)
-    }
-
-    fn remove_layer(&self, name: &str) -> Result<()> {
-        layers::remove(&self.layout, name)
     }
 
     fn create_root(&self, pod: &str, app: &str, layers: &[String]) -> Result<()> {
@@ -77,19 +61,9 @@ impl Storage for Overlay {
     fn root(&self, pod: &str, app: &str, layers: &[String]) -> RootFs {
         stack(&self.layout.app(pod, app), layers.iter().rev().map(|name| self.layer(name)).collect())
     }
-
-    fn remove_pod(&self, pod: &str) -> Result<()> {
-        remove_pod(&self.layout, pod)
-    }
 }
 
 /// The stack whose own directories are in `at`.
 fn stack(at: &Path, lower: Vec<PathBuf>) -> RootFs {
     RootFs::Overlay { lower, upper: at.join("upper"), work: at.join("work"), mountpoint: at.join("root") }
-}
-
-/// Removes the directories of a pod.
-pub(super) fn remove_pod(layout: &Layout, pod: &str) -> Result<()> {
-    let at = layout.pod(pod);
-    sys::paths::remove_tree(&at).context(|| format!("cannot remove {}", at.display()))
 }
