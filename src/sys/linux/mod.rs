@@ -1,9 +1,10 @@
-//! What only Linux has: namespaces, its mounts, capabilities.
+//! What only Linux has: namespaces, its mounts, capabilities, filters of system calls.
 
 mod agent;
 pub mod attrs;
 mod capabilities;
 mod mount;
+mod seccomp;
 
 pub use agent::{AgentExe, Namespaces, spawn_agent};
 pub use capabilities::become_app;
