@@ -6,6 +6,7 @@ use crate::appc::{App, EventName, Isolator, IsolatorValue, RuntimeApp, isolators
 use crate::isolation::{NetworkView, RootSpec, SandboxSpec};
 use crate::network::Attachment;
 use crate::stage2::{AppSpec, Program};
+use crate::sys::process::Seccomp;
 use crate::sys::rootfs::RootFs;
 
 /// What a sandbox is made of.
@@ -30,6 +31,9 @@ pub struct SandboxRequest<'a> {
     /// Where mounts are written down.
     pub record: PathBuf,
 }
+
+/// In a set of system calls: every one. To retain all is to have no filter.
+const ALL_SYSTEM_CALLS: &str = "@appc.io/all";
 
 /// The name of a pod's jail.
 pub fn sandbox_name(prefix: &str, id: &str) -> String {
@@ -91,6 +95,7 @@ pub fn app(runtime: &RuntimeApp, terminal: Option<String>, allowance: Allowance<
         environment: app.environment.iter().map(|v| (v.name.clone(), v.value.clone())).collect(),
         capabilities: if allowance.has_capabilities { limits.capabilities } else { Vec::new() },
         no_new_privileges: limits.no_new_privileges,
+        seccomp: limits.seccomp,
         pre_start: handler(EventName::PreStart),
         post_stop: handler(EventName::PostStop),
         terminal,
@@ -102,6 +107,7 @@ pub fn app(runtime: &RuntimeApp, terminal: Option<String>, allowance: Allowance<
 struct Limits {
     capabilities: Vec<String>,
     no_new_privileges: bool,
+    seccomp: Seccomp,
     notices: Vec<String>,
 }
 
@@ -124,6 +130,9 @@ impl Limits {
                 self.capabilities.retain(|capability| !set.contains(capability));
             }
             IsolatorValue::NoNewPrivileges(wanted) => self.no_new_privileges = *wanted,
+            IsolatorValue::SeccompRetain { set, .. } if set.iter().any(|name| name == ALL_SYSTEM_CALLS) => {
+                self.seccomp = Seccomp::Unconfined;
+            }
             IsolatorValue::CapabilitiesRetain(_) | IsolatorValue::CapabilitiesRemove(_) => {
                 self.notices.push(format!("isolator {name} ignored: this kernel has no capabilities"));
             }

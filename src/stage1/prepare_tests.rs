@@ -71,6 +71,7 @@ fn an_app_is_what_its_manifest_says() {
         environment: vec![("A".to_owned(), "b".to_owned())],
         capabilities: DEFAULT_CAPABILITIES.map(str::to_owned).to_vec(),
         no_new_privileges: false,
+        seccomp: Seccomp::Default,
         pre_start: Some(vec!["/pre".to_owned()]),
         post_stop: Some(vec!["/post".to_owned(), "x".to_owned()]),
         terminal: Some("vt220".to_owned()),
@@ -138,5 +139,22 @@ fn isolators_limit_or_are_reported() {
         assert_eq!(prepared.app.capabilities, capabilities, "{list}");
         assert_eq!(prepared.app.no_new_privileges, no_new_privileges, "{list}");
         assert_eq!(prepared.notices, ignored, "{list}");
+    }
+}
+
+#[test]
+fn retaining_all_system_calls_is_to_have_no_filter() {
+    let isolator = |set: &str| format!(r#"{{"name": "os/linux/seccomp-{set}}}"#);
+    let ignored = |name: &str| vec![format!("os/linux/seccomp-{name}-set (not supported by this version)")];
+    let table = [
+        (String::new(), Seccomp::Default, vec![]),
+        (isolator(r#"retain-set", "value": {"set": ["@appc.io/all"]}"#), Seccomp::Unconfined, vec![]),
+        (isolator(r#"retain-set", "value": {"set": ["read", "@appc.io/all"]}"#), Seccomp::Unconfined, vec![]),
+        (isolator(r#"retain-set", "value": {"set": ["read", "write"]}"#), Seccomp::Default, ignored("retain")),
+        (isolator(r#"remove-set", "value": {"set": ["@appc.io/all"]}"#), Seccomp::Default, ignored("remove")),
+    ];
+    for (list, seccomp, ignored) in table {
+        let prepared = app(&isolators(&list), None, true);
+        assert_eq!((prepared.app.seccomp, prepared.ignored), (seccomp, ignored), "{list}");
     }
 }

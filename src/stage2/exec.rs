@@ -80,7 +80,8 @@ fn prepare_process(spec: &ExecSpec, stdio: Stdio<'_>, around: &Surroundings) -> 
     sys::terminal::new_session(terminal).context(|| "cannot begin a session for the app")?;
     change_directory(spec, &around.root)?;
     if around.privileged {
-        sys::os::become_app(spec.uid, spec.gid, &spec.groups, &spec.capabilities, spec.no_new_privileges)
+        let ExecSpec { uid, gid, groups, capabilities, no_new_privileges, seccomp, .. } = spec;
+        sys::os::become_app(*uid, *gid, groups, capabilities, *no_new_privileges, *seccomp)
             .context(|| format!("cannot become user {} and group {}", spec.uid, spec.gid))?;
     }
     sys::process::arrange_descriptors(&stdio.descriptors).context(|| "cannot arrange the app's descriptors")

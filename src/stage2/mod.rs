@@ -8,6 +8,8 @@ use std::ffi::OsString;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::process::Seccomp;
+
 pub mod exec;
 pub mod facts;
 pub mod resolve;
@@ -34,6 +36,8 @@ pub struct AppSpec {
     pub capabilities: Vec<String>,
     /// Whether it can never gain rights by executing a file.
     pub no_new_privileges: bool,
+    /// Which system calls it and its descendants may make.
+    pub seccomp: Seccomp,
     /// Runs as root before the program, which is not started if this fails.
     pub pre_start: Option<Vec<String>>,
     /// Runs as root after the program, however that ended.
@@ -73,4 +77,6 @@ pub struct ExecSpec {
     pub capabilities: Vec<String>,
     /// Whether it can never gain rights by executing a file.
     pub no_new_privileges: bool,
+    /// Which system calls it may make.
+    pub seccomp: Seccomp,
 }

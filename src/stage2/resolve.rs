@@ -135,6 +135,7 @@ fn assemble(app: &AppSpec, identity: Identity, arguments: Vec<String>) -> Result
         directories: vec![app.working_directory.clone()],
         capabilities: app.capabilities.clone(),
         no_new_privileges: app.no_new_privileges,
+        seccomp: app.seccomp,
         environment,
     })
 }

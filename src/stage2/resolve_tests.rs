@@ -1,5 +1,6 @@
 use super::*;
 use crate::stage2::users::{parse_group, parse_passwd};
+use crate::sys::process::Seccomp;
 
 fn app(user: &str, group: &str) -> AppSpec {
     AppSpec {
@@ -12,6 +13,7 @@ fn app(user: &str, group: &str) -> AppSpec {
         environment: vec![],
         capabilities: vec![],
         no_new_privileges: false,
+        seccomp: Seccomp::Default,
         pre_start: None,
         post_stop: None,
         terminal: None,

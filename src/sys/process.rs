@@ -51,6 +51,18 @@ impl std::fmt::Display for Exit {
     }
 }
 
+/// Which system calls a program may make, as far as the kernel can filter them: on Linux, that is. A kernel without filters
+/// takes either for leave to make all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seccomp {
+    /// Those of the default filter, which depends on the capabilities that the program may have.
+    #[default]
+    Default,
+    /// All.
+    Unconfined,
+}
+
 /// A pipe whose ends are closed on exec.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::process::Seccomp;
 use super::{Call, Result};
 
 /// Marks every descriptor from `first` on for closing on exec.
@@ -57,11 +58,19 @@ pub fn forbid_tracing() -> Result<()> {
     Errno::result(result).map(drop).call(|| "procctl(PROC_TRACE_CTL, DISABLE)")
 }
 
-/// Makes this process the app's: its user and groups. There are no capabilities here, so `capabilities` must be empty.
+/// Makes this process the app's: its user and groups. There are no capabilities here, so `capabilities` must be empty;
+/// nor are there filters of system calls, which a jail refuses by itself.
 ///
 /// # Errors
 /// The process lacks the rights for a step, or `capabilities` is not empty.
-pub fn become_app(uid: u32, gid: u32, groups: &[u32], capabilities: &[String], no_new_privileges: bool) -> Result<()> {
+pub fn become_app(
+    uid: u32,
+    gid: u32,
+    groups: &[u32],
+    capabilities: &[String],
+    no_new_privileges: bool,
+    _seccomp: Seccomp,
+) -> Result<()> {
     if !capabilities.is_empty() {
         return Err(super::Error::new(format!("capset({capabilities:?})"), Errno::ENOSYS));
     }
