@@ -12,6 +12,7 @@ mod leftovers;
 mod namespaces;
 mod resolver;
 mod runtime_program;
+mod seccomp;
 mod signals;
 mod stdio;
 mod store;

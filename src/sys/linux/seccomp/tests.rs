@@ -121,7 +121,7 @@ fn numbers_are_those_of_the_c_library() {
 #[test]
 fn capabilities_that_exempt_are_capabilities() {
     for name in RULES.iter().flat_map(|rule| rule.exempt) {
-        assert!(super::super::is_capability(name), "{name}");
+        assert!(name.parse::<caps::Capability>().is_ok(), "{name}");
     }
 }
 
