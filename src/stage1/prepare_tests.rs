@@ -145,7 +145,8 @@ fn isolators_limit_or_are_reported() {
 #[test]
 fn retaining_all_system_calls_is_to_have_no_filter() {
     let isolator = |set: &str| format!(r#"{{"name": "os/linux/seccomp-{set}}}"#);
-    let ignored = |name: &str| vec![format!("isolator os/linux/seccomp-{name}-set ignored: this version does not support it")];
+    let ignored =
+        |name: &str| vec![format!("isolator os/linux/seccomp-{name}-set ignored: this version does not support it")];
     let table = [
         (String::new(), Seccomp::Default, vec![]),
         (isolator(r#"retain-set", "value": {"set": ["@appc.io/all"]}"#), Seccomp::Unconfined, vec![]),
