@@ -178,9 +178,9 @@ mod tests {
         drop(typing);
         relay.turn([false, true, false]);
         relay.turn([false, true, false]);
-        let mut typed = [0; 16];
-        assert_eq!(nix::unistd::read(&slave, &mut typed).unwrap(), 7);
-        assert_eq!(&typed[..7], b"hello\x04\x04");
+        let mut typed = [0; 7];
+        (&slave).read_exact(&mut typed).unwrap();
+        assert_eq!(&typed, b"hello\x04\x04");
         nix::unistd::write(&slave, b"world").unwrap();
         relay.drain(&Signals::catch(&[]).unwrap());
         drop((raw, slave));

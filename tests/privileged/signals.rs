@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use super::images::{shell, store_of};
 use super::pods;
 use crate::support::bounded::{ended, until};
-use crate::support::command::{Jetpack, or_skip};
+use crate::support::command::{Jetpack, or_skip, with_default_signals};
 use crate::support::host::Snapshot;
 
 /// A pod that runs, after its app has said `ready`.
@@ -24,8 +24,12 @@ impl Running {
     }
 
     /// A pod that `command` runs.
-    fn of(mut command: Command) -> Running {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
+    fn of(command: Command) -> Running {
+        let mut child = with_default_signals(&command)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("a line");

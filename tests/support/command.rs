@@ -187,6 +187,15 @@ impl Output {
     }
 }
 
+/// The same command with every signal as a person's shell leaves it: whoever runs the tests may have had some ignored, as
+/// nohup(1) has. Where standard input and output go has to be said anew.
+pub(crate) fn with_default_signals(command: &Command) -> Command {
+    let mut wrapped = Command::new("env");
+    wrapped.arg("--default-signal").arg(command.get_program()).args(command.get_args()).env_clear();
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    wrapped
+}
+
 /// The program under test: the one that cargo built, or the one that `JETPACK_UNDER_TEST` names.
 pub(crate) fn program() -> PathBuf {
     std::env::var_os("JETPACK_UNDER_TEST").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_jetpack")), PathBuf::from)

@@ -14,6 +14,7 @@ use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 
 use super::bounded::LONG;
+use super::command::with_default_signals;
 
 /// A pseudo-terminal with a command running on it as the leader of its session.
 pub(crate) struct Terminal {
@@ -31,6 +32,7 @@ impl Terminal {
         let slave = File::from(slave);
         // setsid(1) makes its standard input the controlling terminal, and becomes the command itself.
         let mut leader = Command::new("setsid");
+        let command = with_default_signals(command);
         leader.arg("-c").arg(command.get_program()).args(command.get_args()).env_clear();
         leader.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");
         let end = || Stdio::from(slave.try_clone().expect("a descriptor"));
