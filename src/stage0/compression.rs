@@ -1,9 +1,13 @@
-//! How an archive is compressed, told from its first bytes and never from its name.
+//! How an archive is compressed, told from its first bytes and never from its name; and compressing one.
+
+mod encoder;
 
 use std::fmt;
 use std::io::{self, BufRead, Cursor, Read};
 
 use serde::{Deserialize, Serialize};
+
+pub use encoder::{Encoder, encoder, processors};
 
 /// The most memory that a compressed stream may make its decoder use. The largest preset of xz needs 65 MiB; an archive that
 /// asks for more than this was made to hurt.

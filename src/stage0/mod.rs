@@ -14,10 +14,13 @@
 //! | `tmp/` | what is being made; whatever nobody holds a lock on is rubbish |
 
 pub mod compression;
+pub mod diff;
 pub mod image;
 pub mod import;
 pub mod keystore;
+pub mod pack;
 pub mod plan;
 pub mod pod;
+mod properties;
 pub mod store;
 pub mod unpack;

@@ -37,6 +37,10 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::stage0::compression::Compression;
 
+pub(super) use archive::MAX_EXTENDED;
+pub(super) use meta::Warnings;
+pub(super) use name::{MAX_NAME, show};
+
 use archive::Archive;
 use entry::{Entry, Kind};
 use name::Place;

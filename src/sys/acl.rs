@@ -28,6 +28,24 @@ pub enum AclKind {
     Default,
 }
 
+/// The access control lists of a file that say more than its mode, as archives write them: entries with numbers for names and
+/// commas between.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AclTexts {
+    /// The POSIX.1e list that decides about access.
+    pub access: Option<String>,
+    /// The POSIX.1e list that files made in a directory inherit.
+    pub default: Option<String>,
+    /// The NFSv4 list.
+    pub nfs4: Option<String>,
+}
+
+/// The entries of a list that has each on a line, perhaps indented and with a comment, with commas between.
+pub fn join_lines(text: &str) -> String {
+    let entries = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    entries.filter(|entry| !entry.is_empty()).collect::<Vec<_>>().join(",")
+}
+
 /// A valid POSIX.1e list, in the order in which kernels keep it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PosixAcl(Vec<(Tag, u8)>);
@@ -71,6 +89,28 @@ impl PosixAcl {
             value.extend(id.to_le_bytes());
         }
         value
+    }
+
+    /// Reads what [`PosixAcl::to_xattr`] writes; none where it is damaged.
+    pub fn from_xattr(value: &[u8]) -> Option<Self> {
+        let entries = value.strip_prefix(&2u32.to_le_bytes())?;
+        if entries.len() % 8 != 0 {
+            return None;
+        }
+        let entry = |entry: &[u8]| {
+            let id = u32::from_le_bytes(entry.get(4..8)?.try_into().ok()?);
+            let tag = match u16::from_le_bytes(entry.get(..2)?.try_into().ok()?) {
+                0x01 => Tag::Owner,
+                0x02 => Tag::User(id),
+                0x04 => Tag::OwningGroup,
+                0x08 => Tag::Group(id),
+                0x10 => Tag::Mask,
+                0x20 => Tag::Other,
+                _ => return None,
+            };
+            Some((tag, *entry.get(2)? & 7))
+        };
+        PosixAcl::new(entries.chunks(8).map(entry).collect::<Option<_>>()?).ok()
     }
 
     /// The text that acl_from_text(3) reads, with numbers for names.
@@ -136,6 +176,15 @@ mod tests {
             32, 0, 0, 0, 255, 255, 255, 255,
         ];
         assert_eq!(acl.to_xattr(), expected);
+        assert_eq!(PosixAcl::from_xattr(&expected), Some(acl));
+        assert_eq!(PosixAcl::from_xattr(&expected[..expected.len() - 1]), None);
+        assert_eq!(PosixAcl::from_xattr(&[1, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn lines_are_joined() {
+        let text = "  user::rw-\nuser:5:rwx\t\t# effective: r--\n\n            other::r--\n";
+        assert_eq!(join_lines(text), "user::rw-,user:5:rwx,other::r--");
     }
 
     #[test]

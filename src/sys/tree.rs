@@ -17,9 +17,14 @@ mod copy;
 mod remove;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use copy::{copy_properties, copy_tree};
 pub use remove::remove_tree;
+pub use walk::Walk;
+
+/// The names and values of extended attributes.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A file named without a path: it is open, or it is an entry of an open directory and is never followed.
 #[derive(Clone, Copy, Debug)]

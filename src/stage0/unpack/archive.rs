@@ -15,7 +15,7 @@ use super::plain::Plain;
 pub(super) const BLOCK: usize = 512;
 
 /// The longest extended header. It holds all extended attributes of one file, each of which Linux limits to 64 KiB.
-const MAX_EXTENDED: u64 = 8 << 20;
+pub(in crate::stage0) const MAX_EXTENDED: u64 = 8 << 20;
 
 /// An archive being read.
 pub(super) struct Archive {

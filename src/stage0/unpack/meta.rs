@@ -23,17 +23,17 @@ const MAX_WARNINGS: usize = 32;
 
 /// What could not be kept and protects nothing, counted.
 #[derive(Default)]
-pub(super) struct Warnings(BTreeMap<String, u64>);
+pub(in crate::stage0) struct Warnings(BTreeMap<String, u64>);
 
 impl Warnings {
     /// One more file of which `what` holds.
-    pub(super) fn count(&mut self, what: &str) {
+    pub(in crate::stage0) fn count(&mut self, what: &str) {
         let known = self.0.contains_key(what) || self.0.len() < MAX_WARNINGS;
         *self.0.entry(if known { what } else { "other properties are not kept" }.to_owned()).or_default() += 1;
     }
 
     /// A line for each kind.
-    pub(super) fn lines(self) -> Vec<String> {
+    pub(in crate::stage0) fn lines(self) -> Vec<String> {
         self.0
             .into_iter()
             .map(|(what, count)| format!("{what} ({count} files)").replace("(1 files)", "(1 file)"))

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 
 /// The longest name: no system call takes a longer path.
-const MAX_NAME: usize = 4096;
+pub(in crate::stage0) const MAX_NAME: usize = 4096;
 
 /// How much of a name an error shows.
 const MAX_SHOWN: usize = 300;
@@ -72,7 +72,7 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// A name as errors show it: nothing in it can act on a terminal, and it is not endless.
-pub(super) fn show(name: &[u8]) -> String {
+pub(in crate::stage0) fn show(name: &[u8]) -> String {
     let mut text = String::new();
     for chunk in name[..name.len().min(MAX_SHOWN * 2)].utf8_chunks() {
         for c in chunk.valid().chars() {

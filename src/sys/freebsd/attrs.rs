@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 
-use crate::sys::acl::{AclKind, PosixAcl};
-use crate::sys::tree::{self, Flags, Node};
+use crate::sys::acl::{self, AclKind, AclTexts, PosixAcl};
+use crate::sys::tree::{self, Flags, Node, Xattrs};
 use crate::sys::{Call, Error, Result};
 
 /// The namespaces of extended attributes and how an archive writes them.
@@ -22,6 +22,10 @@ const ACL_TYPE_ACCESS: c_int = 2;
 const ACL_TYPE_DEFAULT: c_int = 3;
 const ACL_TYPE_NFS4: c_int = 4;
 
+/// More of <sys/acl.h>.
+const ACL_FIRST_ENTRY: c_int = 0;
+const ACL_TEXT_NUMERIC_IDS: c_int = 2;
+
 unsafe extern "C" {
     fn acl_from_text(text: *const c_char) -> *mut c_void;
     fn acl_free(acl: *mut c_void) -> c_int;
@@ -30,6 +34,9 @@ unsafe extern "C" {
     fn acl_get_fd_np(fd: c_int, kind: c_int) -> *mut c_void;
     fn acl_get_link_np(path: *const c_char, kind: c_int) -> *mut c_void;
     fn acl_is_trivial_np(acl: *mut c_void, trivial: *mut c_int) -> c_int;
+    fn acl_get_entry(acl: *mut c_void, which: c_int, entry: *mut *mut c_void) -> c_int;
+    fn acl_to_text_np(acl: *mut c_void, length: *mut libc::ssize_t, flags: c_int) -> *mut c_char;
+    fn fflagstostr(flags: c_ulong) -> *mut c_char;
     fn strtofflags(text: *mut *mut c_char, set: *mut c_ulong, clear: *mut c_ulong) -> c_int;
 }
 
@@ -81,7 +88,7 @@ pub fn set_xattr(node: Node<'_>, name: &[u8], value: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// The call that failed.
-pub fn get_xattrs(node: Node<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub fn get_xattrs(node: Node<'_>) -> Result<Xattrs> {
     let mut found = Vec::new();
     for (prefix, space) in NAMESPACES {
         let names = match grow(|buffer| list_xattrs(node, space, buffer)) {
@@ -192,33 +199,65 @@ fn set_acl(node: Node<'_>, kind: c_int, acl: &Acl) -> Result<()> {
     Errno::result(result).map(drop).call(|| format!("acl_set({node}, {kind})"))
 }
 
+/// The list of a kind, if it says more than the mode does.
+fn get_acl(node: Node<'_>, kind: c_int) -> Result<Option<Acl>> {
+    let path = c_path(node)?;
+    let pointer = match node {
+        // SAFETY: the descriptor is open; the result is a list or null.
+        Node::Open(fd) => unsafe { acl_get_fd_np(fd.as_raw_fd(), kind) },
+        // SAFETY: the path ends in NUL; the result is a list or null.
+        Node::At(..) => unsafe { acl_get_link_np(path.as_ptr(), kind) },
+    };
+    let acl = match Acl::new(pointer) {
+        Ok(acl) => acl,
+        // A filesystem has one kind of list or the other, and only directories have a default one.
+        Err(Errno::EINVAL | Errno::EOPNOTSUPP) => return Ok(None),
+        Err(errno) => return Err(Error::new(format!("acl_get({node}, {kind})"), errno)),
+    };
+    if kind == ACL_TYPE_DEFAULT {
+        // A directory without one has an empty one.
+        let mut entry = std::ptr::null_mut();
+        // SAFETY: `acl` is a list of libc's and `entry` is writable; what it then points to is not used.
+        let found = unsafe { acl_get_entry(acl.0, ACL_FIRST_ENTRY, &raw mut entry) };
+        return Ok((found == 1).then_some(acl));
+    }
+    let mut trivial = 0;
+    // SAFETY: `acl` is a list of libc's and `trivial` is writable.
+    let result = unsafe { acl_is_trivial_np(acl.0, &raw mut trivial) };
+    Ok((result == 0 && trivial == 0).then_some(acl))
+}
+
 /// Copies the access control lists that say more than the mode does.
 ///
 /// # Errors
 /// The call that failed.
 pub fn copy_acls(from: Node<'_>, to: Node<'_>) -> Result<()> {
     for kind in [ACL_TYPE_NFS4, ACL_TYPE_ACCESS, ACL_TYPE_DEFAULT] {
-        let path = c_path(from)?;
-        let pointer = match from {
-            // SAFETY: the descriptor is open; the result is a list or null.
-            Node::Open(fd) => unsafe { acl_get_fd_np(fd.as_raw_fd(), kind) },
-            // SAFETY: the path ends in NUL; the result is a list or null.
-            Node::At(..) => unsafe { acl_get_link_np(path.as_ptr(), kind) },
-        };
-        let acl = match Acl::new(pointer) {
-            Ok(acl) => acl,
-            // A filesystem has one kind of list or the other, and only directories have a default one.
-            Err(Errno::EINVAL | Errno::EOPNOTSUPP) => continue,
-            Err(errno) => return Err(Error::new(format!("acl_get({from}, {kind})"), errno)),
-        };
-        let mut trivial = 0;
-        // SAFETY: `acl` is a list of libc's and `trivial` is writable.
-        let result = unsafe { acl_is_trivial_np(acl.0, &raw mut trivial) };
-        if result == 0 && trivial == 0 {
+        if let Some(acl) = get_acl(from, kind)? {
             set_acl(to, kind, &acl)?;
         }
     }
     Ok(())
+}
+
+/// The extended attributes but access control lists, and those in words.
+///
+/// # Errors
+/// The call that failed.
+pub fn get_attributes(node: Node<'_>) -> Result<(Xattrs, AclTexts)> {
+    let text = |kind| get_acl(node, kind)?.map(|acl| acl_text(&acl)).transpose();
+    let (access, default) = (text(ACL_TYPE_ACCESS)?, text(ACL_TYPE_DEFAULT)?);
+    Ok((get_xattrs(node)?, AclTexts { access, default, nfs4: text(ACL_TYPE_NFS4)? }))
+}
+
+/// A list in words, with numbers for names.
+fn acl_text(acl: &Acl) -> Result<String> {
+    // SAFETY: `acl` is a list of libc's; a null pointer for the length is allowed; the result is text or null.
+    let text = unsafe { acl_to_text_np(acl.0, std::ptr::null_mut(), ACL_TEXT_NUMERIC_IDS) };
+    let text = Acl::new(text.cast()).call(|| "acl_to_text_np(ACL_TEXT_NUMERIC_IDS)")?;
+    // SAFETY: the text ends in NUL and lives until `text` is dropped; acl_free(3) is for texts too.
+    let lines = unsafe { CStr::from_ptr(text.0.cast()) };
+    Ok(acl::join_lines(&lines.to_string_lossy()))
 }
 
 /// Reads the names of file flags, with commas between them.
@@ -246,6 +285,20 @@ fn flag_bits(name: &str) -> Option<u64> {
     // SAFETY: strtofflags reads the text, which ends in NUL, moves only the pointer to it, and writes the two numbers.
     let result = unsafe { strtofflags(&raw mut start, &raw mut set, &raw mut clear) };
     (result == 0).then_some(set)
+}
+
+/// The names of flags, as [`parse_flags`] reads them.
+pub fn flag_names(flags: u64) -> Vec<String> {
+    // SAFETY: a number is passed; the result is null or text to be freed.
+    let text = unsafe { fflagstostr(flags) };
+    if text.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the text ends in NUL and is copied before it is freed.
+    let names = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
+    // SAFETY: fflagstostr allocates by malloc, and nothing refers to the text any more.
+    unsafe { libc::free(text.cast()) };
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// The flags of a file.

@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 
-use crate::sys::acl::{AclKind, PosixAcl};
-use crate::sys::tree::{self, Flags, Node};
+use crate::sys::acl::{self, AclKind, AclTexts, PosixAcl};
+use crate::sys::tree::{self, Flags, Node, Xattrs};
 use crate::sys::{Call, Error, Result};
 
 /// The flags that are kept, by their names in an archive.
@@ -56,7 +56,7 @@ pub fn set_xattr(node: Node<'_>, name: &[u8], value: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// The call that failed.
-pub fn get_xattrs(node: Node<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub fn get_xattrs(node: Node<'_>) -> Result<Xattrs> {
     let names = match grow(|buffer| list_xattrs(node, buffer)) {
         Err(Errno::EOPNOTSUPP) => return Ok(Vec::new()),
         other => other.call(|| format!("listxattr({node})"))?,
@@ -68,6 +68,24 @@ pub fn get_xattrs(node: Node<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         found.push((name.to_vec(), value));
     }
     Ok(found)
+}
+
+/// The extended attributes but access control lists, and those in words.
+///
+/// # Errors
+/// The call that failed, or `EINVAL` for a list that makes no sense.
+pub fn get_attributes(node: Node<'_>) -> Result<(Xattrs, AclTexts)> {
+    let (mut xattrs, mut acls) = (get_xattrs(node)?, AclTexts::default());
+    for (name, place) in
+        [(&b"system.posix_acl_access"[..], &mut acls.access), (b"system.posix_acl_default", &mut acls.default)]
+    {
+        let Some(at) = xattrs.iter().position(|(found, _)| found == name) else { continue };
+        let (_, value) = xattrs.swap_remove(at);
+        let list = PosixAcl::from_xattr(&value)
+            .ok_or_else(|| Error::new(format!("getxattr({node}, {:?})", OsStr::from_bytes(name)), Errno::EINVAL))?;
+        *place = Some(acl::join_lines(&list.to_text()));
+    }
+    Ok((xattrs, acls))
 }
 
 /// One listxattr(2) into `buffer`, which may be empty to ask for the size.
@@ -157,6 +175,12 @@ pub fn parse_flags(text: &str) -> std::result::Result<Flags, String> {
         }
     }
     Ok(flags)
+}
+
+/// The names of flags, as [`parse_flags`] reads them.
+pub fn flag_names(flags: u64) -> Vec<String> {
+    let known = [(0x10, "schg"), (0x20, "sappnd"), (0x40, "nodump")];
+    known.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned()).collect()
 }
 
 /// The flags of a regular file or directory that are kept; none for other files, and where the filesystem has none.
@@ -266,5 +290,6 @@ mod tests {
         ] {
             assert_eq!(parse_flags(text), expected, "{text}");
         }
+        assert_eq!(flag_names(0x70), ["schg", "sappnd", "nodump"]);
     }
 }

@@ -1,0 +1,205 @@
+//! Writes an App Container image: a manifest and a tree, or a part of one, as a tar archive.
+//!
+//! The same manifest and the same tree give the same bytes, whatever host, clock or filesystem they come from:
+//!
+//! * the entries have the order of the parts of their paths, a directory before what is in it, and owners have numbers only;
+//! * the format is ustar, with an extended pax header where that cannot say it: long names, large numbers, parts of seconds,
+//!   extended attributes (`SCHILY.xattr.*`), access control lists (`SCHILY.acl.*`, with numbers for names), file flags
+//!   (`SCHILY.fflags`);
+//! * of the names of one file the first is the file, and the others are links to it;
+//! * holes are written as the zeros that they read as, since where they are is the filesystem's choice;
+//! * what belongs to the host is not written: overlayfs' own extended attributes, the labels of security modules, times of
+//!   access, flags that the filesystem itself sets.
+//!
+//! Sockets are left out, counted in [`Packed::warnings`]. Nothing is followed and no mount point is entered: one in the way is
+//! an error. The tree has to be at rest, and a file that changes while it is read is an error.
+
+mod entry;
+mod select;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{FileStat, SFlag, fstat};
+use sha2::{Digest, Sha512};
+
+use crate::error::{Context, Error, Result};
+use crate::sys::tree::{Walk, file_type};
+
+use super::properties::Properties;
+use super::unpack::{MAX_MANIFEST, MAX_NAME, Warnings, show};
+use entry::Entry;
+use select::Select;
+
+/// How much is read at once.
+const BUFFER: usize = 256 << 10;
+
+/// What of a tree is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// All of it.
+    All,
+    /// These paths, relative to the root and without `.` and `..`, and the directories on the way to them. A directory is
+    /// written without what is in it, unless that is selected too.
+    Paths(BTreeSet<PathBuf>),
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// The SHA-512 of the archive before compression: the image's ID.
+    pub id_digest: [u8; 64],
+    /// The length of the archive before compression.
+    pub size: u64,
+    /// How many entries of any kind the root filesystem has, itself among them.
+    pub files: u64,
+    /// What no archive holds and was left out, one line for each kind of thing.
+    pub warnings: Vec<String>,
+}
+
+/// Writes the image of `manifest` and of the selected part of the directory `root` to `out`, which is not flushed.
+///
+/// # Errors
+/// The tree cannot be read or holds what no image may, something selected is not there, or `out` fails.
+pub fn pack(manifest: &[u8], root: BorrowedFd<'_>, selection: &Selection, out: impl Write) -> Result<Packed> {
+    if manifest.len() as u64 > MAX_MANIFEST {
+        return Err(Error::new(format!("the manifest has {} bytes, more than {MAX_MANIFEST}", manifest.len())));
+    }
+    let archive = Archive { out, hash: Sha512::new(), size: 0 };
+    let mut pack = Pack { archive, links: HashMap::new(), warnings: Warnings::default(), files: 0, buffer: Vec::new() };
+    pack.archive.add(&Entry::file(b"manifest", manifest.len() as u64).to_bytes()?)?;
+    pack.archive.add(manifest)?;
+    pack.archive.pad()?;
+    let mut select = Select::new(selection);
+    let mut walk = Walk::new(root).context(|| "cannot open the tree")?;
+    while let Some(stat) = walk.advance().context(|| cannot_pack(walk.path()))? {
+        let wanted = select.visit(walk.path())?;
+        if !wanted.inside {
+            walk.skip();
+        }
+        if wanted.itself || (wanted.inside && file_type(&stat) == SFlag::S_IFDIR) {
+            let path = walk.path().to_owned();
+            pack.entry(&mut walk, &path, &stat).context(|| cannot_pack(&path))?;
+        }
+    }
+    select.finish()?;
+    pack.archive.add(&[0; 2 * entry::BLOCK])?;
+    Ok(Packed {
+        id_digest: pack.archive.hash.finalize().into(),
+        size: pack.archive.size,
+        files: pack.files,
+        warnings: pack.warnings.lines(),
+    })
+}
+
+fn cannot_pack(path: &Path) -> String {
+    format!("cannot pack {}", shown(path))
+}
+
+/// A path as errors show it: as it is in the image.
+pub(super) fn shown(path: &Path) -> String {
+    format!("/{}", show(path.as_os_str().as_bytes()))
+}
+
+/// The archive as it is written.
+struct Archive<W> {
+    out: W,
+    hash: Sha512,
+    size: u64,
+}
+
+impl<W: Write> Archive<W> {
+    /// Adds bytes.
+    fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+        self.out.write_all(bytes).context(|| "cannot write the archive")
+    }
+
+    /// Fills the last block.
+    fn pad(&mut self) -> Result<()> {
+        let missing = self.size.wrapping_neg() % entry::BLOCK as u64;
+        self.add(&[0; entry::BLOCK][..missing as usize])
+    }
+}
+
+/// An archive of a tree while it is written.
+struct Pack<W> {
+    archive: Archive<W>,
+    /// The name in the archive of the first of the names of a file.
+    links: HashMap<(libc::dev_t, libc::ino_t), Vec<u8>>,
+    warnings: Warnings,
+    files: u64,
+    buffer: Vec<u8>,
+}
+
+impl<W: Write> Pack<W> {
+    /// Adds the present entry of the walk.
+    fn entry(&mut self, walk: &mut Walk, path: &Path, stat: &FileStat) -> Result<()> {
+        let kind = file_type(stat);
+        if kind == SFlag::S_IFSOCK {
+            self.warnings.count("sockets are left out");
+            return Ok(());
+        }
+        let name = name_in_archive(path);
+        if name.len() > MAX_NAME {
+            return Err(Error::new(format!("its name is longer than {MAX_NAME} bytes")));
+        }
+        self.files += 1;
+        if stat.st_nlink > 1 && kind != SFlag::S_IFDIR {
+            let identity = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.links.get(&identity) {
+                return self.archive.add(&Entry::hard_link(&name, stat, first).to_bytes()?);
+            }
+            self.links.insert(identity, name.clone());
+        }
+        let properties = Properties::read(walk.node().context(|| "cannot open it")?)?;
+        for space in &properties.lost {
+            self.warnings.count(&format!("extended attributes {}.* are not kept", show(space)));
+        }
+        let mut entry = Entry::new(&name, stat, &properties)?;
+        if kind == SFlag::S_IFLNK {
+            entry.link = walk.read_link().context(|| "cannot read it")?.as_os_str().as_bytes().to_vec();
+        }
+        self.archive.add(&entry.to_bytes()?)?;
+        if kind == SFlag::S_IFREG { self.content(walk, stat) } else { Ok(()) }
+    }
+
+    /// Adds the content of a regular file, which has to be what its header says.
+    fn content(&mut self, walk: &mut Walk, stat: &FileStat) -> Result<()> {
+        let mut file = walk.open().context(|| "cannot open it")?;
+        self.buffer.resize(BUFFER, 0);
+        let mut left = u64::try_from(stat.st_size).unwrap_or_default();
+        loop {
+            let most = usize::try_from(left).unwrap_or(BUFFER).clamp(1, BUFFER);
+            let count = match file.read(&mut self.buffer[..most]) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.context(|| "cannot read it")?,
+            };
+            if count == 0 || left == 0 {
+                break;
+            }
+            self.archive.add(&self.buffer[..count])?;
+            left -= count as u64;
+        }
+        let after = fstat(file).context(|| "cannot read it")?;
+        let version = |stat: &FileStat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
+        if left != 0 || version(&after) != version(stat) {
+            return Err(Error::new("it changed while it was read"));
+        }
+        self.archive.pad()
+    }
+}
+
+/// The name of a path of the tree in the archive.
+fn name_in_archive(path: &Path) -> Vec<u8> {
+    let path = path.as_os_str().as_bytes();
+    if path.is_empty() { b"rootfs".to_vec() } else { [b"rootfs/", path].concat() }
+}
