@@ -100,7 +100,7 @@ fn random_changes_of_random_trees_are_rendered_again() {
     if skipped_without_root() {
         return;
     }
-    for seed in 0..40 {
+    for seed in 0..24 {
         let scratch = Scratch::new();
         let mut random = Random::new(seed);
         let (parent, changed) = twins(&scratch, |root| Wild { random: &mut random, root }.grow(50));

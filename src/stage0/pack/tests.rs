@@ -169,7 +169,7 @@ fn what_belongs_to_the_host_is_not_written() {
         // The last only where no security module forbids it.
         let _ = attrs::set_xattr(Node::Open(file.as_fd()), name, b"y");
     }
-    assert_eq!(attrs::get_xattrs(Node::Open(file.as_fd())).unwrap().len(), 3);
+    assert!(attrs::get_xattrs(Node::Open(file.as_fd())).unwrap().len() > 1);
     let (after, _) = pack_path(&scratch.rootfs(), &Selection::All).unwrap();
     assert!(before == after);
 }
