@@ -129,7 +129,9 @@ impl Copy<'_> {
             let target = readlinkat(from, name).call(|| format!("readlinkat({}, {name:?})", from.as_raw_fd()))?;
             symlinkat(target.as_os_str(), to, name).call(|| format!("symlinkat({target:?}, {name:?})"))?;
         } else {
-            mknodat(to, name, kind, Mode::S_IRUSR, stat.st_rdev).call(call)?;
+            // FreeBSD has a number for a fifo too, with which it would make none.
+            let number = if kind == SFlag::S_IFIFO { 0 } else { stat.st_rdev };
+            mknodat(to, name, kind, Mode::S_IRUSR, number).call(call)?;
         }
         self.path_properties(Node::At(from, name), Node::At(to, name), stat, name)
     }
