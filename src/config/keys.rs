@@ -193,9 +193,14 @@ mod tests {
 
     /// What the program asks the configuration for, by name: a key that nobody asks for has no effect.
     #[test]
+    #[expect(clippy::print_stdout, reason = "`make check` shows and counts what is skipped")]
     fn keys_in_use_are_read_somewhere() {
         let mut sources = String::new();
         let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        if !folders[0].exists() {
+            println!("skipped: the sources are not here");
+            return;
+        }
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap().flatten() {
                 let path = entry.path();

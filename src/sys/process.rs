@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn a_process_tells_why_it_became_no_other_program() {
         let birth = Birth::prepare().unwrap();
-        let missing = || exec(OsStr::new("/nonexistent"), &[], &[]);
+        let missing = || exec(OsStr::new("/nonexistent"), &[c"x".to_owned()], &[]);
         let pid = fork(|| birth.attempt(3, missing)).unwrap();
         assert_eq!(birth.await_program(pid).unwrap_err().errno(), Errno::ENOENT);
         let birth = Birth::prepare().unwrap();
