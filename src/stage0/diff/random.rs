@@ -122,7 +122,12 @@ impl Wild<'_> {
         match self.random.below(10) {
             0..=2 => fs::write(place, self.random.bytes()).unwrap(),
             3..=5 => fs::create_dir(place).unwrap(),
-            6 => symlink(OsStr::from_bytes(&self.random.name().repeat(self.random.below(9) + 1)), place).unwrap(),
+            6 => {
+                let mut target = self.random.name().repeat(self.random.below(9) + 1);
+                // FreeBSD's limit is 1024, the final NUL included.
+                target.truncate(1000);
+                symlink(OsStr::from_bytes(&target), place).unwrap();
+            }
             7 => nix::unistd::mkfifo(place, Mode::S_IRUSR).unwrap(),
             8 => {
                 let kind = *self.random.pick(&[SFlag::S_IFCHR, SFlag::S_IFBLK]);
