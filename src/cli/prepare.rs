@@ -61,6 +61,7 @@ impl PodArgs {
 
 /// Makes the pod.
 pub(super) fn create(host: &Host, store: &Store, plan: &PodPlan) -> Result<Pod> {
+    plan.notices.iter().for_each(|notice| host.warn(notice));
     let pod = store.create_pod(plan)?;
     host.note(|| {
         let image =

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::{AgentProcess, Inside, Isolation, NetworkView, SandboxSpec};
+use super::{AgentProcess, Inside, Isolation, NetworkView, SandboxSpec, VolumeMount};
 use crate::command;
 use crate::error::{Context, Error, Result};
 use crate::steps::Steps;
@@ -117,24 +117,37 @@ fn parameters(spec: &SandboxSpec) -> Vec<(String, String)> {
 }
 
 /// Writes the runtime's files into the root and makes its mount points: in a child that has chrooted there, so that no link
-/// of the image leads out.
-fn furnish(root: &Path, spec: &SandboxSpec) -> Result<()> {
+/// of the image leads out. Gives the volumes' mount points, relative to the root, as they are once links are followed.
+fn furnish(root: &Path, spec: &SandboxSpec) -> Result<Vec<PathBuf>> {
     let furnish = || {
         nix::unistd::chroot(root)
             .and_then(|()| nix::unistd::chdir("/"))
             .context(|| "cannot enter the root filesystem")
             .and_then(|()| super::mountpoint(Path::new("/"), "dev").map(drop))
             .and_then(|()| spec.root.files.iter().try_for_each(|(path, text)| super::write_file(path, text)))
+            .and_then(|()| mountpoints(&spec.root.mounts))
             .map_err(|error| error.one_line())
     };
     let what = || format!("cannot write the runtime's files into {}", root.display());
-    sys::process::in_child(furnish).context(what)?.context(what)
+    let points = sys::process::in_child(furnish).context(what)?.context(what)?;
+    serde_json::from_str(&points).context(what)
+}
+
+/// In the root: makes the mount points of the volumes, and gives them as JSON.
+fn mountpoints(mounts: &[VolumeMount]) -> Result<String> {
+    let mut points = Vec::new();
+    for mount in mounts {
+        let what = || format!("cannot make the mount point {}", mount.target.display());
+        let point = super::volume_mountpoint(&mount.target).context(what)?;
+        points.push(point.strip_prefix("/").context(what)?.to_owned());
+    }
+    serde_json::to_string(&points).context(|| "a mount point is not text")
 }
 
 /// Mounts what stands below the root of the jail, each mount written down first.
 fn mount_all(path: &Path, spec: &SandboxSpec) -> Result<()> {
     let root = spec.root.filesystem.path();
-    furnish(root, spec)?;
+    let points = furnish(root, spec)?;
     if spec.root.read_only {
         fs::create_dir_all(path).context(|| format!("cannot make {}", path.display()))?;
         record(&spec.record, path)?;
@@ -144,7 +157,15 @@ fn mount_all(path: &Path, spec: &SandboxSpec) -> Result<()> {
     }
     let dev = path.join("dev");
     record(&spec.record, &dev)?;
-    sys::os::mount("devfs", &dev, &[("ruleset", RULESET)], false).context(|| "cannot mount the jail's devfs")
+    sys::os::mount("devfs", &dev, &[("ruleset", RULESET)], false).context(|| "cannot mount the jail's devfs")?;
+    for (mount, point) in spec.root.mounts.iter().zip(points) {
+        let target = path.join(point);
+        record(&spec.record, &target)?;
+        let source = mount.source.to_string_lossy();
+        sys::os::mount("nullfs", &target, &[("target", &source)], mount.read_only)
+            .context(|| format!("cannot mount a volume at {}", mount.target.display()))?;
+    }
+    Ok(())
 }
 
 /// Notes that something is about to be mounted at `target`.

@@ -58,6 +58,19 @@ pub struct RootSpec {
     pub read_only: bool,
     /// Files that the runtime writes: absolute path inside the root, and contents.
     pub files: Vec<(PathBuf, String)>,
+    /// Directories of the host that are shown in it, one below another after it.
+    pub mounts: Vec<VolumeMount>,
+}
+
+/// A directory of the host that an app has in its root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeMount {
+    /// The directory.
+    pub source: PathBuf,
+    /// The absolute path inside the root; made where it is missing. Links on the way lead where they do inside.
+    pub target: PathBuf,
+    /// Whether the app may not write to it.
+    pub read_only: bool,
 }
 
 /// What network a pod sees.
@@ -174,4 +187,11 @@ fn mountpoint(root: &Path, name: &str) -> Result<PathBuf> {
     }
     std::fs::create_dir(&target).context(|| format!("/{name}"))?;
     Ok(target)
+}
+
+/// In the root, which this process has entered: the directory at which a volume is mounted, made if it is missing. Links on
+/// the way have been followed, so that what comes back holds none.
+fn volume_mountpoint(target: &Path) -> std::io::Result<PathBuf> {
+    std::fs::create_dir_all(target)?;
+    std::fs::canonicalize(target)
 }

@@ -2,12 +2,13 @@
 //! kernel takes everything away when the agent, which is the pod's PID 1, dies.
 
 use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
-use super::{AgentProcess, Inside, Isolation, NetworkView, RootSpec, SandboxSpec, mountpoint};
+use super::{AgentProcess, Inside, Isolation, NetworkView, RootSpec, SandboxSpec, VolumeMount, mountpoint};
 use crate::error::{Context, Result};
 use crate::sys;
 use crate::sys::os::{AgentExe, MountFlags};
@@ -66,7 +67,9 @@ impl Isolation for Namespaces {
         mount_root(&spec.root.filesystem).context(|| "cannot mount the root filesystem")?;
         let root = spec.root.filesystem.path();
         populate(root, spec.network).context(|| "cannot mount the pod's filesystems")?;
+        let volumes = clone_volumes(&spec.root.mounts)?;
         sys::os::pivot(root).context(|| "cannot make the root filesystem the pod's")?;
+        mount_volumes(&spec.root.mounts, &volumes)?;
         protect_proc().context(|| "cannot protect /proc and /sys")?;
         finish_root(&spec.root)?;
         Ok(Inside { root: PathBuf::from("/"), privileged: true })
@@ -198,6 +201,26 @@ fn protect_proc() -> Result<()> {
             Ok(_) => sys::os::bind(Path::new("/dev/null"), path, false).context(|| path.display().to_string())?,
             Err(_) => {}
         }
+    }
+    Ok(())
+}
+
+/// The volumes as mounts that are nowhere yet: their directories are out of sight once the pod has its own root.
+fn clone_volumes(mounts: &[VolumeMount]) -> Result<Vec<OwnedFd>> {
+    let clone = |mount: &VolumeMount| {
+        sys::os::clone_mount(&mount.source).context(|| format!("cannot mount a volume at {}", mount.target.display()))
+    };
+    mounts.iter().map(clone).collect()
+}
+
+/// In the new root, so that a link of the image's leads nowhere else: mounts the volumes.
+fn mount_volumes(mounts: &[VolumeMount], volumes: &[OwnedFd]) -> Result<()> {
+    for (mount, volume) in mounts.iter().zip(volumes) {
+        let what = || format!("cannot mount a volume at {}", mount.target.display());
+        let target = super::volume_mountpoint(&mount.target).context(what)?;
+        sys::os::attach_mount(volume.as_fd(), &target).context(what)?;
+        let read_only = if mount.read_only { MountFlags::MS_RDONLY } else { MountFlags::empty() };
+        sys::os::remount_bind(&target, MountFlags::MS_NODEV | read_only).context(what)?;
     }
     Ok(())
 }

@@ -9,7 +9,8 @@
 //! | `lock` | held shared while images are used, exclusively while one is added or removed |
 //! | `images/ID/` | `manifest`, the original archive `image.aci`, and `image.json` |
 //! | `layers/ID/` | the files of an archive, under its digest |
-//! | `pods/UUID/APP/` | an app's root: storage's own |
+//! | `pods/UUID/apps/APP/` | an app's root: storage's own |
+//! | `pods/UUID/volumes/VOLUME/` | a volume of the pod's own |
 //! | `state/STATE/UUID/` | the pod's `manifest` and `lock`; the directory's place is the pod's state |
 //! | `tmp/` | what is being made; whatever nobody holds a lock on is rubbish |
 
@@ -24,3 +25,4 @@ pub mod pod;
 mod properties;
 pub mod store;
 pub mod unpack;
+mod volumes;

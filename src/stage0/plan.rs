@@ -2,6 +2,7 @@
 //! its apps stand on. Nothing is touched here.
 
 use super::image::Image;
+use super::volumes;
 use crate::appc::{AcIdentifier, AcName, App, EnvVar, Label, Labels, PodManifest, RuntimeApp, RuntimeImage};
 use crate::error::{Context, Error, Result};
 
@@ -71,6 +72,8 @@ pub struct PodPlan {
     pub manifest: PodManifest,
     /// The apps' roots.
     pub apps: Vec<AppPlan>,
+    /// What the person should know.
+    pub notices: Vec<String>,
 }
 
 /// The root of an app as it is to be made.
@@ -101,16 +104,22 @@ pub fn plan(request: PodRequest) -> Result<PodPlan> {
         check_hostname(hostname)?;
         annotate(HOSTNAME, hostname)?;
     }
-    let mut apps = Vec::new();
+    let (mut apps, mut notices) = (Vec::new(), Vec::new());
     for app in request.apps {
         check_platform(&app.image, request.host)?;
         let layers = app.image.record.layers.clone();
-        let planned = plan_app(app)?;
+        let mut planned = plan_app(app)?;
+        if let Some(app) = &planned.app {
+            let filled = volumes::fill(planned.name.as_str(), app)?;
+            manifest.volumes.extend(filled.volumes);
+            planned.mounts = filled.mounts;
+            notices.extend(filled.notices);
+        }
         apps.push(AppPlan { name: planned.name.to_string(), layers });
         manifest.apps.push(planned);
     }
     manifest.validate().context(|| "the pod breaks the specification")?;
-    Ok(PodPlan { manifest, apps })
+    Ok(PodPlan { manifest, apps, notices })
 }
 
 /// Refuses an image of another system or processor (appc, aci.md, labels `os` and `arch`); one that names none runs
@@ -140,10 +149,6 @@ fn plan_app(request: AppRequest) -> Result<RuntimeApp> {
         })?,
     };
     let app = overridden(&request)?;
-    if let Some(wanted) = app.iter().flat_map(|app| &app.mount_points).next() {
-        return Err(Error::new(format!("{name} wants a volume at {}", wanted.path))
-            .help("this version runs apps without volumes only"));
-    }
     if let Some(app) = &app {
         app.validate().context(|| format!("the app {name} breaks the specification"))?;
     }

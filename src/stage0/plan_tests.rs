@@ -135,10 +135,10 @@ fn the_manifest_knows_the_image_and_what_the_pod_is_to_be() {
 
 #[test]
 fn what_cannot_be_had_is_refused() {
-    let volume = with_app(r#", "mountPoints": [{"name": "data", "path": "/data"}]"#);
+    let volume = with_app(r#", "mountPoints": [{"name": "data", "path": "/proc/x"}]"#);
     type Change = fn(&mut AppRequest);
     let table: [(Image, Change, &str); 7] = [
-        (volume, |_| (), "web wants a volume at /data"),
+        (volume, |_| (), "cannot mount a volume at /proc/x"),
         (image("a", ""), |r| r.user = Some("0".into()), "the image a has no app to change"),
         (image("a", ""), |r| r.environment = vec![("A".into(), "b".into())], "the image a has no app to change"),
         (

@@ -24,9 +24,10 @@ use uuid::Uuid;
 use super::image::is_missing;
 use super::plan::PodPlan;
 use super::store::Store;
-use crate::appc::{ImageId, PodManifest};
+use crate::appc::{ImageId, PodManifest, VolumeKind};
 use crate::error::{Context, Error, Result};
 use crate::steps::Steps;
+use crate::storage::EmptyVolume;
 use crate::sys;
 use crate::sys::lock::{Lock, Tried, is_held};
 use crate::sys::rootfs::RootFs;
@@ -170,6 +171,12 @@ impl Store {
         for app in &plan.apps {
             let remove = || self.storage().remove_pod(&name);
             steps.step("make an app's root", remove, || self.storage().create_root(&name, &app.name, &app.layers))?;
+        }
+        for volume in &plan.manifest.volumes {
+            let VolumeKind::Empty { mode, uid, gid } = volume.kind else { continue };
+            let empty = EmptyVolume { name: volume.name.as_str(), mode, uid, gid };
+            let remove = || self.storage().remove_pod(&name);
+            steps.step("make a volume", remove, || self.storage().create_volume(&name, &empty))?;
         }
         let directory = place_of(self, PREPARED, id);
         steps.check(|| fs::rename(&preparing, &directory).context(what))?;
@@ -343,6 +350,11 @@ impl Store {
         let rubbish = crate::storage::staging(self.root())?;
         fs::rename(&directory, rubbish.path().join("pod")).context(what)?;
         sys::paths::remove_tree(rubbish.path()).context(what)
+    }
+
+    /// Where the volume `name` of the pod's own is.
+    pub fn pod_volume(&self, pod: &Pod, name: &str) -> PathBuf {
+        self.storage().volume(&pod.id.to_string(), name)
     }
 
     /// The root of one of the pod's apps. `layers` are those of its image.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::prepare::{Allowance, SandboxRequest, app, sandbox, sandbox_name};
+use super::prepare::{Allowance, SandboxRequest, app, mounts, sandbox, sandbox_name};
 use super::resolv::{self, HostFiles, Reach, UPSTREAM, choose};
 use super::run::Runner;
 use crate::appc::{PodManifest, RuntimeApp};
@@ -113,6 +113,7 @@ impl<'a> Engine<'a> {
             attachment,
             root: self.store.app_root(pod, runtime.name.as_str(), &image.record.layers),
             read_only: runtime.read_only_root_fs,
+            mounts: mounts(manifest, runtime, |name| self.store.pod_volume(pod, name))?,
             resolv_conf: self.resolv_conf(reach(manifest, attachment)),
             parameters: self.config.with_prefix("ace.jailConf.").into_iter().map(own).collect(),
             record: pod.record(),

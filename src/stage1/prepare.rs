@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
-use crate::appc::{App, EventName, Isolator, IsolatorValue, RuntimeApp, isolators::DEFAULT_CAPABILITIES};
-use crate::isolation::{NetworkView, RootSpec, SandboxSpec};
+use crate::appc::{
+    App, EventName, Isolator, IsolatorValue, Mount, PodManifest, RuntimeApp, VolumeKind,
+    isolators::DEFAULT_CAPABILITIES,
+};
+use crate::error::{Error, Result};
+use crate::isolation::{NetworkView, RootSpec, SandboxSpec, VolumeMount};
 use crate::network::Attachment;
 use crate::stage2::{AppSpec, Program};
 use crate::sys::process::Seccomp;
@@ -24,6 +28,8 @@ pub struct SandboxRequest<'a> {
     pub root: RootFs,
     /// Whether the app may not write to it.
     pub read_only: bool,
+    /// The app's volumes.
+    pub mounts: Vec<VolumeMount>,
     /// The pod's `/etc/resolv.conf`, if it gets one.
     pub resolv_conf: Option<String>,
     /// Jail parameters of the configuration.
@@ -52,10 +58,35 @@ pub fn sandbox(request: SandboxRequest<'_>) -> SandboxSpec {
             filesystem: request.root,
             read_only: request.read_only,
             files: resolv_conf.into_iter().collect(),
+            mounts: request.mounts,
         },
         parameters: request.parameters,
         record: request.record,
     }
+}
+
+/// What is mounted into the root of an app. `of_pod` says where a volume of the pod's own is.
+///
+/// # Errors
+/// A volume is not in the pod's manifest, or is of a kind that cannot be had.
+pub fn mounts(
+    manifest: &PodManifest,
+    runtime: &RuntimeApp,
+    of_pod: impl Fn(&str) -> PathBuf,
+) -> Result<Vec<VolumeMount>> {
+    let mount = |mount: &Mount| {
+        let what = || format!("cannot mount the volume {} at {}", mount.volume, mount.path);
+        let volume = manifest.volumes.iter().find(|volume| volume.name == mount.volume);
+        let volume = volume.ok_or_else(|| Error::with_source(what(), "the pod has none of that name"))?;
+        let (VolumeKind::Empty { .. }, None) = (&volume.kind, &mount.app_volume) else {
+            return Err(Error::with_source(what(), "this version mounts empty volumes of the pod's only"));
+        };
+        let points = runtime.app.iter().flat_map(|app| &app.mount_points);
+        let reads_only = points.into_iter().any(|point| point.path == mount.path && point.read_only);
+        let target = PathBuf::from(&mount.path);
+        Ok(VolumeMount { source: of_pod(volume.name.as_str()), target, read_only: volume.read_only || reads_only })
+    };
+    runtime.mounts.iter().map(mount).collect()
 }
 
 /// What an app asks for, and what of it will not be done.

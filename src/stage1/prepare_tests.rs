@@ -33,6 +33,7 @@ fn request<'a>(hostname: Option<&'a str>, own: bool, resolv_conf: Option<&str>) 
         attachment: Attachment { own },
         root: RootFs::Directory { path: "/r".into() },
         read_only: true,
+        mounts: vec![VolumeMount { source: "/v".into(), target: "/data".into(), read_only: false }],
         resolv_conf: resolv_conf.map(str::to_owned),
         parameters: vec![("securelevel".to_owned(), "2".to_owned())],
         record: "/record".into(),
@@ -47,7 +48,12 @@ fn sandboxes() {
         name: "jetpack/1-2".to_owned(),
         hostname: "box".to_owned(),
         network: NetworkView::Own,
-        root: RootSpec { filesystem: RootFs::Directory { path: "/r".into() }, read_only: true, files },
+        root: RootSpec {
+            filesystem: RootFs::Directory { path: "/r".into() },
+            read_only: true,
+            files,
+            mounts: vec![VolumeMount { source: "/v".into(), target: "/data".into(), read_only: false }],
+        },
         parameters: vec![("securelevel".to_owned(), "2".to_owned())],
         record: "/record".into(),
     };

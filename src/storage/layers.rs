@@ -1,10 +1,10 @@
 //! Layers as directories, for the backends that keep them so; and the private places where things are unpacked.
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::Layout;
+use super::{EmptyVolume, Layout};
 use crate::error::{Context, Result};
 use crate::sys;
 use crate::sys::lock::Lock;
@@ -125,6 +125,18 @@ pub(super) fn remove(layout: &Layout, name: &str) -> Result<()> {
         other => other.context(what)?,
     }
     sys::paths::remove_tree(staging.path()).context(what)
+}
+
+/// Makes the directory of a volume. Its owner is left out where owners are not kept.
+pub(super) fn create_volume(layout: &Layout, pod: &str, volume: &EmptyVolume<'_>, keeps_owners: bool) -> Result<()> {
+    let at = layout.volume(pod, volume.name);
+    let what = || format!("cannot make the volume {} in {}", volume.name, at.display());
+    fs::create_dir_all(&at).context(what)?;
+    if keeps_owners {
+        std::os::unix::fs::chown(&at, Some(volume.uid), Some(volume.gid)).context(what)?;
+    }
+    // Afterwards, since a change of the owner clears the set-id bits.
+    fs::set_permissions(&at, fs::Permissions::from_mode(volume.mode)).context(what)
 }
 
 /// Removes the directories of a pod.

@@ -92,13 +92,39 @@ pub trait Storage {
     /// The root that [`Storage::create_root`] made.
     fn root(&self, pod: &str, app: &str, layers: &[String]) -> RootFs;
 
-    /// Removes all roots of a pod; a pod that has none is no error.
+    /// Makes a volume of the pod's own: an empty directory.
+    ///
+    /// # Errors
+    /// The disk fails or is full.
+    fn create_volume(&self, pod: &str, volume: &EmptyVolume<'_>) -> Result<()> {
+        layers::create_volume(self.layout(), pod, volume, self.keeps_owners())
+    }
+
+    /// Where the volume is that [`Storage::create_volume`] made.
+    fn volume(&self, pod: &str, name: &str) -> PathBuf {
+        self.layout().volume(pod, name)
+    }
+
+    /// Removes all roots and volumes of a pod; a pod that has none is no error.
     ///
     /// # Errors
     /// A file cannot be removed, or something is still mounted there.
     fn remove_pod(&self, pod: &str) -> Result<()> {
         layers::remove_pod(self.layout(), pod)
     }
+}
+
+/// A volume of a pod's own, as it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmptyVolume<'a> {
+    /// Its name, an AC name.
+    pub name: &'a str,
+    /// Its permissions.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
 }
 
 /// The directories of a store that storage owns.
@@ -135,7 +161,11 @@ impl Layout {
     }
 
     fn app(&self, pod: &str, app: &str) -> PathBuf {
-        self.pod(pod).join(app)
+        self.pod(pod).join("apps").join(app)
+    }
+
+    fn volume(&self, pod: &str, volume: &str) -> PathBuf {
+        self.pod(pod).join("volumes").join(volume)
     }
 
     /// Where unfinished things are: swept when nobody holds them.

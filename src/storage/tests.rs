@@ -206,6 +206,26 @@ fn apps_and_pods_are_apart_and_go_with_their_pod() {
 }
 
 #[test]
+fn a_volume_is_empty_and_goes_with_its_pod() {
+    on_each(|place| {
+        let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let volume = EmptyVolume { name: "data", mode: 0o1770, uid: own.0, gid: own.1 };
+        place.storage.create_volume("pod", &volume).unwrap();
+        let at = place.storage.volume("pod", "data");
+        let found = fs::metadata(&at).unwrap();
+        assert_eq!((found.mode() & 0o7777, found.uid(), found.gid()), (0o1770, own.0, own.1));
+        assert_eq!(fs::read_dir(&at).unwrap().count(), 0);
+        fs::write(at.join("x"), "").unwrap();
+        // An app may be called as a volume is.
+        place.layer("one", "hello");
+        place.storage.create_root("pod", "data", &["one".to_owned()]).unwrap();
+        assert!(at.join("x").exists());
+        place.storage.remove_pod("pod").unwrap();
+        assert_eq!(place.contents(), ["layers/one"]);
+    });
+}
+
+#[test]
 fn a_root_of_a_layer_that_is_missing_is_an_error_that_can_be_undone() {
     on_each(|place| {
         for layers in [&["none".to_owned()][..], &[]] {

@@ -126,26 +126,27 @@ impl Birth {
     }
 }
 
-/// Runs `work` in a child process, and gives what went wrong in it.
+/// Runs `work` in a child process, and gives what it says, or what went wrong in it.
 ///
 /// The calling process must have one thread only.
 ///
 /// # Errors
 /// No process can be made, or it was killed.
-pub fn in_child(work: impl FnOnce() -> std::result::Result<(), String>) -> Result<std::result::Result<(), String>> {
+pub fn in_child(
+    work: impl FnOnce() -> std::result::Result<String, String>,
+) -> Result<std::result::Result<String, String>> {
     let (read, write) = pipe()?;
-    let pid = fork(|| match work() {
-        Ok(()) => 0,
-        Err(text) => {
-            let _ = File::from(write.try_clone().unwrap_or_else(|_| exit_now(125))).write_all(text.as_bytes());
-            1
-        }
+    let pid = fork(|| {
+        let (text, code) = work().map_or_else(|text| (text, 1), |text| (text, 0));
+        // An answer that is not whole must not pass for one.
+        let told = write.try_clone().is_ok_and(|write| File::from(write).write_all(text.as_bytes()).is_ok());
+        if told { code } else { exit_now(1) }
     })?;
     drop(write);
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).call(|| "read(child)")?;
     match wait(pid)? {
-        Exit::Code(0) => Ok(Ok(())),
+        Exit::Code(0) => Ok(Ok(text)),
         Exit::Code(_) => Ok(Err(text)),
         Exit::Signal(_) => Err(Error::new("fork()", Errno::EINTR)),
     }
@@ -291,8 +292,8 @@ mod tests {
     }
 
     #[test]
-    fn a_child_tells_what_went_wrong_in_it() {
-        assert_eq!(in_child(|| Ok(())).unwrap(), Ok(()));
+    fn a_child_tells_how_it_went() {
+        assert_eq!(in_child(|| Ok("yes".to_owned())).unwrap(), Ok("yes".to_owned()));
         assert_eq!(in_child(|| Err("no".to_owned())).unwrap(), Err("no".to_owned()));
     }
 

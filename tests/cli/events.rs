@@ -20,7 +20,7 @@ fn run(archive: Archive, arguments: &[&str]) -> (i32, String, String) {
     jetpack.import(&archive.finish());
     let pod = jetpack.run(["prepare", "example.com/app"].iter().chain(arguments)).success().stdout.trim().to_owned();
     let output = jetpack.run(["run", &pod]);
-    let log = jetpack.store().join("pods").join(&pod).join("app/root/log");
+    let log = jetpack.store().join("pods").join(&pod).join("apps/app/root/log");
     (output.code, output.stderr, std::fs::read_to_string(log).unwrap_or_default())
 }
 

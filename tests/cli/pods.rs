@@ -76,12 +76,12 @@ fn the_manifest_of_a_pod_is_that_of_the_dry_run() {
 #[test]
 fn what_cannot_be_prepared_leaves_nothing() {
     let jetpack = with_script("exit 0");
-    let volume = r#", "mountPoints": [{ "name": "data", "path": "/data" }]"#;
+    let volume = r#", "mountPoints": [{ "name": "data", "path": "/dev" }]"#;
     jetpack.import(&scripted("volume", "exit 0", volume).finish());
     jetpack.import(&Archive::with_manifest(&manifest("plain", None)).finish());
     let before = jetpack.contents();
     let table: [(&[&str], &str); 12] = [
-        (&["volume"], "volume wants a volume at /data\nhelp: this version"),
+        (&["volume"], "cannot mount a volume at /dev: the runtime mounts its own there"),
         (&["plain", "--user", "0"], "the image plain has no app to change\nhelp: name a program"),
         (&["example.com/app", "plain"], "a pod of 2 apps cannot be made\nhelp: this version"),
         (&["--net", "bridge", "example.com/app"], "there is no network \"bridge\"\nhelp: choose `none` or `host`"),
@@ -157,7 +157,7 @@ fn a_root_is_the_images_and_apart_from_it() {
         scripted("a", "exit 0", "").file("rootfs/etc/motd", 0o640, b"hello").symlink("rootfs/link", "etc/motd");
     let id = jetpack.import(&archive.finish());
     let pod = jetpack.run(["prepare", "a"]).success().stdout.trim().to_owned();
-    let root = jetpack.store().join("pods").join(&pod).join("a/root");
+    let root = jetpack.store().join("pods").join(&pod).join("apps/a/root");
     assert_eq!(std::fs::read_to_string(root.join("link")).expect("a link to a file"), "hello");
     std::fs::write(root.join("etc/motd"), "changed").expect("a file of the pod");
     let layer = jetpack.store().join("layers").join(id).join("etc/motd");

@@ -299,6 +299,30 @@ hostile_links() {
 	jetpack destroy-image hostile
 }
 
+# A volume is a nullfs mount of a directory of the pod's, at the end of a link that leads nowhere outside the jail.
+volumes() {
+	mkdir -p "$work/volumes/bin" "$work/outside"
+	cp /rescue/sh "$work/volumes/bin/sh"
+	ln -s "$work/outside" "$work/volumes/srv"
+	cat >"$work/manifest" <<-'END'
+		{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "volumes", "app": {"exec": ["/bin/sh", "-c"],
+		"user": "0", "group": "0", "mountPoints": [{"name": "data", "path": "/data"}, {"name": "deep", "path": "/data/deep"},
+		{"name": "read", "path": "/read", "readOnly": true}, {"name": "far", "path": "/srv/far"}]}}
+	END
+	sh "$here/images/makeaci.sh" -c none "$work/manifest" "$work/volumes" "$work/volumes.aci"
+	jetpack --insecure-options image import "$work/volumes.aci"
+	script='echo more >>/data/file; echo x >/data/deep/x; echo x >/srv/far/x; while read -r l; do echo "$l"; done </data/file
+		(: >/read/x) 2>/dev/null || echo stays'
+	pod=$(jetpack -q prepare volumes -- "$script")
+	expect 'first' "$(jetpack run "$pod")" "$(printf 'more\nstays')"
+	expect 'second' "$(jetpack run "$pod")" "$(printf 'more\nmore\nstays')"
+	expect 'volume' "$(cat "$store/pods/$pod/volumes/data/file" "$store/pods/$pod/volumes/far/x")" "$(printf 'more\nmore\nx')"
+	expect 'outside' "$(ls -A "$work/outside")" ''
+	jetpack destroy "$pod"
+	jetpack destroy-image volumes
+	expect 'leftovers' "$(leftovers)" ''
+}
+
 setuid_out_of_reach() {
 	pw usershow nobody >/dev/null
 	expect 'reach' "$(code_of su -m nobody -c "ls $store/layers" 2>/dev/null)" 1
@@ -337,6 +361,7 @@ check 'orphans are reaped' orphans_are_reaped
 check 'two pods at once' two_pods_at_once
 check 'a terminal' terminal
 check 'hostile links in an image' hostile_links
+check 'volumes (nullfs)' volumes
 check 'setuid files are out of reach' setuid_out_of_reach
 check 'unit tests' library_tests
 check 'everything is removed' everything_removed

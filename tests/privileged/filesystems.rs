@@ -164,7 +164,7 @@ fn what_the_runtime_makes_is_not_for_everybody_to_write() {
         for pod in std::fs::read_dir(jetpack.store().join("pods")).expect("pods").flatten() {
             for name in ["etc", "proc", "sys", "dev"] {
                 use std::os::unix::fs::PermissionsExt;
-                let path = pod.path().join(NAME).join(top).join(name);
+                let path = pod.path().join("apps").join(NAME).join(top).join(name);
                 let mode = std::fs::metadata(&path).expect("a directory").permissions().mode();
                 assert_eq!(mode & 0o7777, 0o755, "{}", path.display());
             }

@@ -17,6 +17,7 @@ mod signals;
 mod stdio;
 mod store;
 mod terminal;
+mod volumes;
 
 use crate::support::command::Jetpack;
 

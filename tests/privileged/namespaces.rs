@@ -95,7 +95,7 @@ fn later_mounts_of_the_host_do_not_arrive_in_a_pod() {
     let script = format!(
         "mount --make-rshared / && mkfifo $D/go && \
         {{ \"$@\" <$D/go & }} && exec 3>$D/go && until grep -q waits $D/out; do sleep 0.05; done && \
-        mount -t tmpfs {mark} $D/store/pods/*/busybox-base/root/tmp && echo >&3 && wait; umount $D/store/pods/*/*/root/tmp"
+        mount -t tmpfs {mark} $D/store/pods/*/apps/busybox-base/root/tmp && echo >&3 && wait; umount $D/store/pods/*/apps/*/root/tmp"
     );
     let run = jetpack.command(["run", "busybox-base", "--", "sh", "-c", "echo waits; read go; cat /proc/mounts"]);
     let out = jetpack.path("out");

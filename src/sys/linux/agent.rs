@@ -8,7 +8,8 @@
 
 use std::ffi::{CString, c_char};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::ptr;
 
 use nix::errno::Errno;
@@ -19,6 +20,7 @@ use nix::unistd::Pid;
 
 use super::super::process::Birth;
 use super::super::{Call, Error, Result, process};
+use super::mount::clone_mount;
 
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
@@ -52,13 +54,7 @@ impl AgentExe {
     /// # Errors
     /// The kernel is older, or the file is not in this mount namespace.
     pub fn in_mount() -> Result<AgentExe> {
-        let path = CString::new(OWN_PROGRAM).unwrap_or_default();
-        let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
-        // SAFETY: the path is a string that ends in NUL.
-        let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
-        let fd = Errno::result(fd).call(|| format!("open_tree({OWN_PROGRAM:?}, OPEN_TREE_CLONE)"))?;
-        // SAFETY: the kernel has just made this descriptor for us.
-        let fd = unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) };
+        let fd = clone_mount(Path::new(OWN_PROGRAM))?;
         set_mount_flags(fd.as_fd(), libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
         Ok(AgentExe::Mount(fd))
     }

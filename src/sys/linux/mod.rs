@@ -9,8 +9,8 @@ mod seccomp;
 pub use agent::{AgentExe, Namespaces, spawn_agent};
 pub use capabilities::become_app;
 pub use mount::{
-    MountFlags, bind, bind_read_only, make_character_device, make_private, mount_filesystem, mount_overlay, pivot,
-    remount_bind, try_overlay,
+    MountFlags, attach_mount, bind, bind_read_only, clone_mount, make_character_device, make_private, mount_filesystem,
+    mount_overlay, pivot, remount_bind, try_overlay,
 };
 
 use std::os::fd::{AsFd, RawFd};

@@ -1,6 +1,7 @@
 //! mount(2), umount2(2) and pivot_root(2).
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,36 @@ pub fn bind_read_only(path: &Path) -> Result<()> {
     bind(path, path, true)?;
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     remount_bind(path, flags)
+}
+
+/// A mount of its own, attached nowhere yet, of what is at `path` (open_tree(2), Linux 5.2).
+///
+/// # Errors
+/// The path is missing or not in this mount namespace, or the kernel is older.
+pub fn clone_mount(path: &Path) -> Result<OwnedFd> {
+    let call = || format!("open_tree({path:?}, OPEN_TREE_CLONE)");
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::new(call(), Errno::EINVAL))?;
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    // SAFETY: the path is a string that ends in NUL.
+    let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, name.as_ptr(), flags) };
+    let fd = Errno::result(fd).call(call)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) })
+}
+
+/// Attaches what [`clone_mount`] made at `target`, whose last part is no link (move_mount(2)).
+///
+/// # Errors
+/// The target is missing, or one is a directory and the other is not.
+pub fn attach_mount(mount: BorrowedFd<'_>, target: &Path) -> Result<()> {
+    let call = || format!("move_mount(volume, {target:?})");
+    let name = CString::new(target.as_os_str().as_bytes()).map_err(|_| Error::new(call(), Errno::EINVAL))?;
+    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH;
+    // SAFETY: both paths are strings that end in NUL; the first is empty, so that the descriptor is meant.
+    let result = unsafe {
+        libc::syscall(libc::SYS_move_mount, mount.as_raw_fd(), c"".as_ptr(), libc::AT_FDCWD, name.as_ptr(), flags)
+    };
+    Errno::result(result).map(drop).call(call)
 }
 
 /// Mounts an overlay. Layer names may hold any byte: what overlayfs would read as its own syntax is escaped.
