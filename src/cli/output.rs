@@ -9,6 +9,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::error::{Context, Error, Result};
 
@@ -49,24 +50,64 @@ pub(super) fn foreign_json(bytes: &[u8]) -> Result<()> {
     if bytes.ends_with(b"\n") { Ok(()) } else { write(b"\n") }
 }
 
-/// Prints rows under a head (left out if `bare`), in columns as wide as they must be.
+/// Prints rows under a head (left out if `bare`), in columns as wide as they must be. On a terminal that is narrower, the
+/// widest columns but the first, by which things are named, are cut short; whatever else reads gets all of it.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>], bare: bool) -> Result<()> {
-    print(&lay_out(head, rows, bare))
+    let terminal = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+    print(&lay_out(head, rows, bare, terminal))
 }
 
-fn lay_out(head: &[&str], rows: &[Vec<String>], bare: bool) -> String {
+/// What stands between two columns.
+const GAP: &str = "  ";
+
+fn lay_out(head: &[&str], rows: &[Vec<String>], bare: bool, room: Option<usize>) -> String {
     let head: Vec<Cow<'_, str>> = head.iter().map(|h| Cow::Borrowed(*h)).collect();
     let rows: Vec<Vec<Cow<'_, str>>> = rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
     let shown = || (!bare).then_some(&head).into_iter().chain(&rows);
-    let width = |column: usize| shown().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let width = |column: usize| shown().filter_map(|row| row.get(column)).map(|c| c.width()).max().unwrap_or(0);
+    let mut widths: Vec<usize> = (0..head.len()).map(width).collect();
+    if let Some(room) = room {
+        narrow(&mut widths, room);
+    }
     let mut text = String::new();
     for row in shown() {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| fit(cell, *width)).collect();
+        text.push_str(cells.join(GAP).trim_end());
         text.push('\n');
     }
     text
+}
+
+/// The fewest columns of the terminal that a cell is cut down to.
+const NARROWEST: usize = 8;
+
+/// Takes from the widest columns, the first excepted, until all fit into `room` or none can give more.
+fn narrow(widths: &mut [usize], room: usize) {
+    let gaps = GAP.len() * widths.len().saturating_sub(1);
+    while widths.iter().sum::<usize>() + gaps > room {
+        match widths.iter_mut().skip(1).max() {
+            Some(widest) if *widest > NARROWEST => *widest -= 1,
+            _ => return,
+        }
+    }
+}
+
+/// The cell in exactly `width` columns of the terminal; what is too long for them ends with a sign that it is.
+fn fit(cell: &str, width: usize) -> String {
+    let mut text = String::new();
+    let mut taken = 0;
+    let all = cell.width() <= width;
+    for c in cell.chars() {
+        let needs = c.width().unwrap_or(0);
+        if !all && taken + needs >= width {
+            text.push('…');
+            taken += 1;
+            break;
+        }
+        text.push(c);
+        taken += needs;
+    }
+    text + &" ".repeat(width.saturating_sub(taken))
 }
 
 /// Prints names and their values, a line each.
@@ -177,9 +218,24 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_they_must_be() {
         let rows = vec![vec!["a".to_owned(), "long cell".to_owned()], vec!["bbbb".to_owned(), String::new()]];
-        assert_eq!(lay_out(&["ID", "NAME"], &rows, false), "ID    NAME\na     long cell\nbbbb\n");
-        assert_eq!(lay_out(&["ID", "NAME"], &rows, true), "a     long cell\nbbbb\n");
-        assert_eq!(lay_out(&["ID"], &[], false), "ID\n");
+        assert_eq!(lay_out(&["ID", "NAME"], &rows, false, None), "ID    NAME\na     long cell\nbbbb\n");
+        assert_eq!(lay_out(&["ID", "NAME"], &rows, true, None), "a     long cell\nbbbb\n");
+        assert_eq!(lay_out(&["ID"], &[], false, None), "ID\n");
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_the_widest_columns_but_not_the_first() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let rows = vec![row(["0123456789", "a rather long name", "1 min"]), row(["x", "日本語日本語", "2 min"])];
+        let cut = lay_out(&["ID", "NAME", "AGE"], &rows, true, Some(29));
+        assert_eq!(cut, "0123456789  a rather …  1 min\nx           日本語日…   2 min\n");
+        for line in cut.lines() {
+            assert!(line.width() <= 29, "{line}");
+        }
+        // Where not even that is enough, nothing becomes unreadable.
+        let cut = lay_out(&["ID", "NAME", "AGE"], &rows, true, Some(5));
+        assert_eq!(cut, "0123456789  a rathe…  1 min\nx           日本語…   2 min\n");
+        assert_eq!(lay_out(&["ID"], &[row(["0123456789", "", ""])], true, Some(4)), "0123456789\n");
     }
 
     #[test]
@@ -194,7 +250,7 @@ mod tests {
             assert_eq!(escape(text), shown);
         }
         let rows = vec![vec!["1\n2".to_owned(), "x".to_owned()]];
-        assert_eq!(lay_out(&["A", "B"], &rows, false), "A     B\n1\\n2  x\n");
+        assert_eq!(lay_out(&["A", "B"], &rows, false, None), "A     B\n1\\n2  x\n");
         let hostile = Error::new("no image \u{1b}c").help("a\nhelp: b").and_undo(Error::new("\u{8}"));
         assert_eq!(describe(&hostile), "jetpack: no image \\x1bc\njetpack: and then: \\x08\nhelp: a\\nhelp: b\n");
     }
