@@ -35,6 +35,21 @@ put() { # MODE FILE DIRECTORY
 	install -m "$1" "$2" "$3/"
 }
 
+# Puts the completion scripts where the shells look for them, or takes them away.
+completions() { # install|uninstall
+	for script in bash:bash-completion/completions/jetpack fish:fish/vendor_completions.d/jetpack.fish \
+		zsh:zsh/site-functions/_jetpack; do
+		path=$destdir$prefix/share/${script#*:}
+		if [ "$1" = install ]; then
+			install -d -m 755 "${path%/*}"
+			"$target/release/jetpack" completions "${script%%:*}" >"$path"
+			chmod 644 "$path"
+		else
+			rm -f "$path"
+		fi
+	done
+}
+
 install_all() {
 	is_current || sh conf/build.sh "$prefix"
 	put 755 "$target/release/jetpack" "$bin"
@@ -44,6 +59,7 @@ install_all() {
 		put 644 "$page" "$man/man${page##*.}"
 	done
 	put 644 conf/jetpack.conf.sample "$etc"
+	completions install
 	echo "jetpack is installed in $destdir$prefix; its configuration is read from ${etc#"$destdir"}/jetpack.conf"
 }
 
@@ -52,6 +68,7 @@ uninstall_all() {
 	for page in conf/man/*.[1-9]; do
 		rm -f "$man/man${page##*.}/${page##*/}"
 	done
+	completions uninstall
 	rm -rf "$libexec" "$share"
 	[ ! -e "$etc/jetpack.conf" ] || echo "left in place: $etc/jetpack.conf"
 }

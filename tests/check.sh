@@ -163,7 +163,9 @@ installed_files() { # PREFIX ETC
 	for page in conf/man/*.[1-9]; do
 		echo ".$1/share/man/man${page##*.}/${page##*/}"
 	done
-	printf '%s\n' ".$1/bin/jetpack" ".$1/share/jetpack/makeaci.sh" ".$2/jetpack.conf.sample"
+	printf '%s\n' ".$1/bin/jetpack" ".$1/share/jetpack/makeaci.sh" ".$2/jetpack.conf.sample" \
+		".$1/share/bash-completion/completions/jetpack" ".$1/share/fish/vendor_completions.d/jetpack.fish" \
+		".$1/share/zsh/site-functions/_jetpack"
 }
 
 list_files() { # DIRECTORY

@@ -16,12 +16,14 @@ use crate::stage1;
 use crate::stage1::lifecycle::is_root;
 
 mod apps;
+mod completions;
 mod config;
 mod destroy;
 mod destroy_image;
 mod image_manifest;
 mod images;
 mod import;
+mod info;
 mod init;
 mod list;
 mod manifest;
@@ -107,7 +109,9 @@ enum Format {
 enum Command {
     Init(init::Init),
     Config(config::ShowConfig),
+    Info(info::Info),
     Version(version::Version),
+    Completions(completions::Completions),
     Import(import::Import),
     Images(images::Images),
     ShowImage(show_image::ShowImage),
@@ -208,11 +212,14 @@ fn run(cli: Cli) -> Result<u8> {
     let command = match cli.command {
         // Needs no configuration, and so works where that is broken or may not be read.
         Command::Version(command) => return command.run(cli.global.format),
+        Command::Completions(command) => return command.run(),
         other => other,
     };
     let host = Host::load(cli.global)?;
     match command {
         Command::Version(command) => command.run(host.global.format),
+        Command::Completions(command) => command.run(),
+        Command::Info(command) => command.run(&host),
         Command::Init(command) => command.run(&host),
         Command::Config(command) => command.run(&host),
         Command::Import(command) => command.run(&host),

@@ -5,6 +5,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::sys::statvfs::statvfs;
+use serde::Serialize;
+
 use crate::config::{Config, StorageKind};
 use crate::error::{Context, Error, Result};
 use crate::storage::{self, Layout, Storage};
@@ -12,6 +15,15 @@ use crate::sys::lock::Lock;
 
 /// The version of the layout that this program reads and writes.
 pub const FORMAT: u32 = 1;
+
+/// Room on a disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Space {
+    /// What root may still fill.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
+}
 
 /// An open store.
 pub struct Store {
@@ -79,6 +91,16 @@ impl Store {
     /// The backend.
     pub fn storage(&self) -> &dyn Storage {
         &*self.storage
+    }
+
+    /// The room on the disk that the store is on.
+    ///
+    /// # Errors
+    /// The disk does not say.
+    pub fn space(&self) -> Result<Space> {
+        let found = statvfs(&self.root).context(|| format!("cannot ask for the room at {}", self.root.display()))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
+        Ok(Space { free: bytes(found.blocks_available()), total: bytes(found.blocks()) })
     }
 
     /// The directory of the store.

@@ -16,7 +16,7 @@ use crate::stage0::store::Store;
 use std::os::fd::AsFd;
 
 /// Facts about processes that the command line needs too.
-pub use crate::sys::{is_root, process::Exit};
+pub use crate::sys::{is_root, kernel, process::Exit};
 
 /// What a terminal is taken for when the person's has no `TERM`.
 const PLAIN_TERMINAL: &str = "vt100";

@@ -81,3 +81,9 @@ impl<T> Call<T> for std::io::Result<T> {
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
+
+/// The kernel's name and release, as `uname -sr` says them.
+pub fn kernel() -> String {
+    let Ok(name) = nix::sys::utsname::uname() else { return "unknown".to_owned() };
+    format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy())
+}

@@ -8,6 +8,7 @@ mod escapes;
 mod events;
 mod images;
 mod import;
+mod info;
 mod init;
 mod lists;
 mod ordinary;
