@@ -92,7 +92,9 @@ fn directory(spec: &SandboxSpec) -> Result<PathBuf> {
     match &spec.root.filesystem {
         RootFs::Directory { path } if spec.root.read_only => Ok(path.with_file_name("read-only")),
         RootFs::Directory { path } => Ok(path.clone()),
-        RootFs::Overlay { .. } => Err(Error::new("overlayfs is Linux's").help("set `storage = dir` in jetpack.conf")),
+        RootFs::Layers { .. } | RootFs::Overlay { .. } => {
+            Err(Error::new("overlayfs is Linux's").help("set `storage = dir` in jetpack.conf"))
+        }
     }
 }
 

@@ -12,7 +12,6 @@ use super::{AgentProcess, Inside, Isolation, NetworkView, RootSpec, SandboxSpec,
 use crate::error::{Context, Result};
 use crate::sys;
 use crate::sys::os::{AgentExe, MountFlags};
-use crate::sys::rootfs::RootFs;
 
 /// The backend.
 #[derive(Debug, Default)]
@@ -64,7 +63,9 @@ impl Isolation for Namespaces {
             sys::os::loopback_up().context(|| "cannot switch the loopback interface on")?;
         }
         sys::os::make_private().context(|| "cannot separate the pod's mounts from the host's")?;
-        mount_root(&spec.root.filesystem).context(|| "cannot mount the root filesystem")?;
+        // Devices come from the pod's own /dev.
+        sys::os::mount_root(&spec.root.filesystem, MountFlags::MS_NODEV)
+            .context(|| "cannot mount the root filesystem")?;
         let root = spec.root.filesystem.path();
         populate(root, spec.network).context(|| "cannot mount the pod's filesystems")?;
         let volumes = clone_volumes(&spec.root.mounts)?;
@@ -105,19 +106,6 @@ fn protected_program() -> sys::Result<AgentExe> {
         Ok("mount") => AgentExe::in_mount(),
         Ok("memory") => AgentExe::in_memory(),
         _ => AgentExe::protected(),
-    }
-}
-
-/// Mounts the root without devices: those of the pod come from its own /dev.
-fn mount_root(root: &RootFs) -> Result<()> {
-    match root {
-        RootFs::Directory { path } => {
-            sys::os::bind(path, path, false).context(|| "bind")?;
-            sys::os::remount_bind(path, MountFlags::MS_NODEV).context(|| "no devices")
-        }
-        RootFs::Overlay { lower, upper, work, mountpoint } => {
-            sys::os::mount_overlay(lower, upper, work, mountpoint, MountFlags::MS_NODEV).context(|| "overlay")
-        }
     }
 }
 

@@ -20,10 +20,12 @@ mod layers;
 mod overlay;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use dir::Dir;
 pub use layers::{Staging, staging, sweep};
 pub use overlay::Overlay;
+pub use view::{Tree, view};
 
 /// Keeps layers and makes roots of them.
 pub trait Storage {

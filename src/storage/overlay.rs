@@ -40,7 +40,10 @@ impl Storage for Overlay {
         for name in ["lower", "upper", "work", "root"] {
             make(name).context(|| format!("cannot make a directory in {}", staging.path().display()))?;
         }
-        sys::os::try_overlay(&stack).map_err(|e| {
+        let written = super::view::mounted(&[stack], |paths| {
+            fs::write(paths[0].join("probe"), "").context(|| "cannot write there")
+        });
+        written.map_err(|e| {
             Error::with_source(format!("overlayfs does not work on {}", staging.path().display()), e)
                 .help("choose a filesystem that can hold an overlay's upper layer, or set `storage = dir` (copies; works everywhere)")
         })

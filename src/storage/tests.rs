@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::*;
+use crate::error::Context;
 use crate::sys::testing::Scratch;
 
 /// A store of one backend.
@@ -64,11 +65,21 @@ fn on_each(test: impl Fn(&Place)) {
     }
 }
 
+/// Says that a test needs overlays, where there are none, and whether it has to be left out.
+#[expect(clippy::print_stdout, reason = "`make check` shows and counts such lines")]
+fn skipped_without_overlays(storage: &dyn Storage) -> bool {
+    let refused = storage.probe().err();
+    if let Some(error) = &refused {
+        println!("skipped: needs root and overlayfs: {}", error.one_line());
+    }
+    refused.is_some()
+}
+
 /// The directory of a root where the files of the layer can be seen without a mount, if there is one.
 fn shown(root: &RootFs) -> Option<&Path> {
     match root {
         RootFs::Directory { path } => Some(path),
-        RootFs::Overlay { .. } => None,
+        RootFs::Layers { .. } | RootFs::Overlay { .. } => None,
     }
 }
 
@@ -167,6 +178,7 @@ fn a_root_is_made_of_its_layer_and_is_the_pods_own() {
                 assert_eq!(fs::read_link(path.join("link")).unwrap(), Path::new("etc/motd"));
                 fs::write(path.join("etc/motd"), "changed").unwrap();
             }
+            RootFs::Layers { .. } => panic!("nobody could write to {root:?}"),
             RootFs::Overlay { lower, upper, work, mountpoint } => {
                 assert_eq!(*lower, [place.storage.layer("one")]);
                 // overlayfs shows the attributes of the upper directory at the root.
@@ -242,4 +254,54 @@ fn the_lower_directories_of_an_overlay_are_in_the_order_of_the_kernel() {
     let root = overlay.root("pod", "web", &["bottom".to_owned(), "top".to_owned()]);
     let RootFs::Overlay { lower, .. } = root else { panic!("{root:?}") };
     assert_eq!(lower, [Path::new("/store/layers/top"), Path::new("/store/layers/bottom")]);
+}
+
+#[test]
+fn trees_are_looked_at_together_and_answers_come_back() {
+    on_each(|place| {
+        if place.storage.name() == "overlay" && skipped_without_overlays(&*place.storage) {
+            return;
+        }
+        place.layer("one", "hello");
+        let layers = ["one".to_owned()];
+        place.storage.create_root("pod", "web", &layers).unwrap();
+        let root = place.storage.root("pod", "web", &layers);
+        let motd = |tree: &Path| fs::read_to_string(tree.join("etc/motd")).context(|| "cannot read");
+        let trees = [Tree::Layers(layers.to_vec()), Tree::Root(root)];
+        let write = |paths: &[PathBuf]| {
+            fs::write(paths[1].join("etc/motd"), "bye").context(|| "cannot write")?;
+            Ok((motd(&paths[0])?, motd(&paths[1])?))
+        };
+        let before = place.contents();
+        assert_eq!(view(&*place.storage, &trees, write).unwrap(), ("hello".to_owned(), "bye".to_owned()));
+        let error = view(&*place.storage, &trees, |paths| motd(&paths[0].join("none"))).unwrap_err();
+        assert_eq!(error.one_line(), "cannot read: No such file or directory (os error 2)");
+        assert_eq!(place.contents(), before);
+    });
+}
+
+#[test]
+fn a_stack_of_five_hundred_layers_is_mounted() {
+    let scratch = Scratch::new();
+    let storage = Overlay::new(&scratch.rootfs());
+    Layout::new(&scratch.rootfs()).directories().iter().for_each(|directory| fs::create_dir(directory).unwrap());
+    if skipped_without_overlays(&storage) {
+        return;
+    }
+    // As long as the names of images.
+    let names: Vec<String> = (0..500).map(|n| format!("sha512-{n:0128},:\\")).collect();
+    for (n, name) in names.iter().enumerate() {
+        let staging = storage.begin_layer().unwrap();
+        fs::write(staging.tree().join(n.to_string()), "").unwrap();
+        fs::write(staging.tree().join("last"), n.to_string()).unwrap();
+        fs::rename(staging.tree(), storage.layer(name)).unwrap();
+    }
+    let look = |paths: &[PathBuf]| {
+        let files = fs::read_dir(&paths[0]).context(|| "cannot list")?.count();
+        Ok((files, fs::read_to_string(paths[0].join("last")).context(|| "cannot read")?))
+    };
+    assert_eq!(view(&storage, &[Tree::Layers(names.clone())], look).unwrap(), (501, "499".to_owned()));
+    storage.create_root("pod", "web", &names).unwrap();
+    let root = Tree::Root(storage.root("pod", "web", &names));
+    assert_eq!(view(&storage, &[root, Tree::Layers(names[..2].to_vec())], look).unwrap(), (501, "499".to_owned()));
 }

@@ -135,20 +135,36 @@ impl Birth {
 pub fn in_child(
     work: impl FnOnce() -> std::result::Result<String, String>,
 ) -> Result<std::result::Result<String, String>> {
+    // The first byte tells the one from the other.
+    let tell = |how: &[u8], text: String| [how, text.as_bytes()].concat();
+    let answer = answer_of_child(|| work().map_or_else(|text| tell(b"!", text), |text| tell(b"=", text)))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match answer.split_first() {
+        Some((b'=', rest)) => Ok(Ok(text(rest))),
+        Some((_, rest)) => Ok(Err(text(rest))),
+        None => Err(Error::new("fork()", Errno::EPIPE)),
+    }
+}
+
+/// Runs `work` in a child process, and gives what it returns. The child dies with its parent.
+///
+/// The calling process must have one thread only.
+///
+/// # Errors
+/// No process can be made, or it ended before `work` did.
+pub fn answer_of_child(work: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>> {
     let (read, write) = pipe()?;
+    let mut write = File::from(write);
     let pid = fork(|| {
-        let (text, code) = work().map_or_else(|text| (text, 1), |text| (text, 0));
-        // An answer that is not whole must not pass for one.
-        let told = write.try_clone().is_ok_and(|write| File::from(write).write_all(text.as_bytes()).is_ok());
-        if told { code } else { exit_now(1) }
+        let answered = super::os::die_with_parent().is_ok() && write.write_all(&work()).is_ok();
+        i32::from(!answered)
     })?;
     drop(write);
-    let mut text = String::new();
-    File::from(read).read_to_string(&mut text).call(|| "read(child)")?;
+    let mut answer = Vec::new();
+    let read = File::from(read).read_to_end(&mut answer).call(|| "read(child)");
     match wait(pid)? {
-        Exit::Code(0) => Ok(Ok(text)),
-        Exit::Code(_) => Ok(Err(text)),
-        Exit::Signal(_) => Err(Error::new("fork()", Errno::EINTR)),
+        Exit::Code(0) => read.map(|_| answer),
+        _ => Err(Error::new("fork()", Errno::EINTR)),
     }
 }
 
@@ -292,9 +308,13 @@ mod tests {
     }
 
     #[test]
-    fn a_child_tells_how_it_went() {
-        assert_eq!(in_child(|| Ok("yes".to_owned())).unwrap(), Ok("yes".to_owned()));
-        assert_eq!(in_child(|| Err("no".to_owned())).unwrap(), Err("no".to_owned()));
+    fn a_child_answers() {
+        let many = vec![7; 1 << 20];
+        assert_eq!(answer_of_child(|| many.clone()).unwrap(), many);
+        answer_of_child(|| exit_now(3)).unwrap_err();
+        for answer in [Ok("yes".to_owned()), Ok(String::new()), Err("no".to_owned()), Err(String::new())] {
+            assert_eq!(in_child(|| answer.clone()).unwrap(), answer);
+        }
     }
 
     #[test]

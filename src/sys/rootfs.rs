@@ -13,6 +13,13 @@ pub enum RootFs {
         /// The directory.
         path: PathBuf,
     },
+    /// An overlayfs stack that nobody writes to: to look at, and never a pod's own.
+    Layers {
+        /// The layers, the uppermost first.
+        lower: Vec<PathBuf>,
+        /// An empty directory to mount the stack on.
+        mountpoint: PathBuf,
+    },
     /// An overlayfs stack, mounted by whoever isolates the pod.
     Overlay {
         /// Read-only layers, the uppermost first.
@@ -31,7 +38,7 @@ impl RootFs {
     pub fn path(&self) -> &std::path::Path {
         match self {
             RootFs::Directory { path } => path,
-            RootFs::Overlay { mountpoint, .. } => mountpoint,
+            RootFs::Layers { mountpoint, .. } | RootFs::Overlay { mountpoint, .. } => mountpoint,
         }
     }
 }

@@ -10,7 +10,7 @@ pub use agent::{AgentExe, Namespaces, spawn_agent};
 pub use capabilities::become_app;
 pub use mount::{
     MountFlags, attach_mount, bind, bind_read_only, clone_mount, make_character_device, make_private, mount_filesystem,
-    mount_overlay, pivot, remount_bind, try_overlay,
+    mount_privately, mount_root, pivot, remount_bind,
 };
 
 use std::os::fd::{AsFd, RawFd};

@@ -1,15 +1,16 @@
 //! mount(2), umount2(2) and pivot_root(2).
 
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::Mode;
 
-use super::super::process::Exit;
 use super::super::rootfs::RootFs;
 use super::super::{Call, Error, Result};
 
@@ -93,41 +94,74 @@ pub fn attach_mount(mount: BorrowedFd<'_>, target: &Path) -> Result<()> {
     Errno::result(result).map(drop).call(call)
 }
 
-/// Mounts an overlay. Layer names may hold any byte: what overlayfs would read as its own syntax is escaped.
+/// Mounts the root where it is to stand: a directory on itself, a stack on its mount point.
+///
+/// The working directory changes for a moment, so this is for processes of one thread.
 ///
 /// # Errors
-/// A directory is missing, the filesystem of `upper` cannot hold an upper layer, or the options are longer than a page.
-pub fn mount_overlay(lower: &[PathBuf], upper: &Path, work: &Path, target: &Path, flags: MsFlags) -> Result<()> {
-    let options = overlay_options(lower, upper, work);
-    let call = || format!("mount(\"overlay\", {target:?}, {flags:?}, {options:?})");
-    if options.len() >= 4096 {
-        return Err(Error::new(call(), Errno::E2BIG));
+/// A directory is missing, /proc is not mounted, there are more than 500 layers, or the filesystem of the upper directory
+/// cannot hold one.
+pub fn mount_root(root: &RootFs, flags: MsFlags) -> Result<()> {
+    match root {
+        RootFs::Directory { path } => {
+            bind(path, path, false)?;
+            remount_bind(path, flags)
+        }
+        RootFs::Layers { lower, mountpoint } => match lower.as_slice() {
+            // overlayfs wants two layers where nothing is written.
+            [only] => {
+                bind(only, mountpoint, false)?;
+                remount_bind(mountpoint, flags | MsFlags::MS_RDONLY)
+            }
+            _ => mount_overlay(lower, None, mountpoint, flags | MsFlags::MS_RDONLY),
+        },
+        RootFs::Overlay { lower, upper, work, mountpoint } => {
+            mount_overlay(lower, Some((upper, work)), mountpoint, flags)
+        }
     }
-    mount(Some("overlay"), target, Some("overlay"), flags, Some(options.as_os_str())).call(call)
 }
 
-fn overlay_options(lower: &[PathBuf], upper: &Path, work: &Path) -> OsString {
-    let mut options = b"lowerdir=".to_vec();
-    for (i, layer) in lower.iter().enumerate() {
-        if i > 0 {
-            options.push(b':');
-        }
-        escape(layer, b"\\:,", &mut options);
+/// Where the directories that this process has open can be named in a few bytes each.
+const OPEN_FILES: &str = "/proc/self/fd";
+
+/// Mounts an overlay of `lower`, the uppermost first, and a writable layer with its working directory.
+///
+/// The kernel takes up to 500 layers, but only a page of options, into which thirty of their names would go. So each is
+/// opened, and the options have the numbers of the descriptors, as names in the directory where the kernel shows them. Then
+/// no name can be read as syntax either.
+fn mount_overlay(lower: &[PathBuf], upper: Option<(&PathBuf, &PathBuf)>, target: &Path, flags: MsFlags) -> Result<()> {
+    let open = |path: &PathBuf| {
+        let how = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        nix::fcntl::open(path, how, Mode::empty()).call(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))
+    };
+    let lower: Vec<OwnedFd> = lower.iter().map(open).collect::<Result<_>>()?;
+    let upper = upper.map(|(upper, work)| Ok((open(upper)?, open(work)?))).transpose()?;
+    let target = open(&target.to_path_buf())?;
+    let mut options = format!("lowerdir={}", lower.iter().map(number).collect::<Vec<_>>().join(":"));
+    if let Some((upper, work)) = &upper {
+        options.push_str(&format!(",upperdir={},workdir={}", number(upper), number(work)));
     }
-    for (name, path) in [("upperdir", upper), ("workdir", work)] {
-        options.extend_from_slice(format!(",{name}=").as_bytes());
-        escape(path, b"\\,", &mut options);
-    }
-    OsString::from_vec(options)
+    let before = open(&PathBuf::from("."))?;
+    nix::unistd::chdir(OPEN_FILES).call(|| format!("chdir({OPEN_FILES:?})"))?;
+    let target = number(&target);
+    let mounted = mount(Some("overlay"), target.as_str(), Some("overlay"), flags, Some(options.as_str()))
+        .call(|| format!("mount(\"overlay\", {target:?}, {flags:?}, {options:?})"));
+    nix::unistd::fchdir(&before).call(|| "fchdir(\".\")")?;
+    mounted
 }
 
-fn escape(path: &Path, special: &[u8], into: &mut Vec<u8>) {
-    for byte in path.as_os_str().as_bytes() {
-        if special.contains(byte) {
-            into.push(b'\\');
-        }
-        into.push(*byte);
-    }
+fn number(fd: &OwnedFd) -> String {
+    fd.as_raw_fd().to_string()
+}
+
+/// Gives this process a mount namespace of its own and mounts `roots` in it, without devices: they go with the process.
+///
+/// # Errors
+/// The process may not mount, or as [`mount_root`].
+pub fn mount_privately(roots: &[RootFs]) -> Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).call(|| "unshare(CLONE_NEWNS)")?;
+    make_private()?;
+    roots.iter().try_for_each(|root| mount_root(root, MsFlags::MS_NODEV))
 }
 
 /// Makes the mount at `root` the root of this mount namespace and lets go of everything else that was mounted in it.
@@ -142,49 +176,15 @@ pub fn pivot(root: &Path) -> Result<()> {
     nix::unistd::chdir("/").call(|| "chdir(\"/\")")
 }
 
-/// Tries whether `stack` can be mounted, in a mount namespace of a child process; nothing of it remains.
-///
-/// # Errors
-/// It cannot.
-pub fn try_overlay(stack: &RootFs) -> Result<()> {
-    let RootFs::Overlay { lower, upper, work, mountpoint } = stack else {
-        return Err(Error::new("mount(\"overlay\")", Errno::EINVAL));
-    };
-    let child = super::super::process::fork(|| {
-        let tried = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
-            .call(|| "unshare(CLONE_NEWNS)")
-            .and_then(|()| make_private())
-            .and_then(|()| mount_overlay(lower, upper, work, mountpoint, MsFlags::MS_NODEV))
-            .and_then(|()| std::fs::write(mountpoint.join("probe"), "").call(|| "write(overlay)"));
-        tried.map_or_else(|e| e.errno() as i32, |()| 0)
-    })?;
-    match super::super::process::wait(child)? {
-        Exit::Code(0) => Ok(()),
-        Exit::Code(errno) => Err(Error::new(format!("mount(\"overlay\", {mountpoint:?})"), Errno::from_raw(errno))),
-        Exit::Signal(_) => Err(Error::new("mount(\"overlay\")", Errno::EINTR)),
-    }
-}
-
 /// Makes a character device at `path`, with exactly this mode.
 ///
 /// # Errors
 /// The process may not (CAP_MKNOD), or the name is taken.
 pub fn make_character_device(path: &Path, mode: u32, major: u32, minor: u32) -> Result<()> {
     let device = nix::sys::stat::makedev(major.into(), minor.into());
-    let mode = nix::sys::stat::Mode::from_bits_truncate(mode);
+    let mode = Mode::from_bits_truncate(mode);
     nix::sys::stat::mknod(path, nix::sys::stat::SFlag::S_IFCHR, mode, device)
         .call(|| format!("mknod({path:?}, S_IFCHR, {major}:{minor})"))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode.bits()))
         .call(|| format!("chmod({path:?}, {:#o})", mode.bits()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn overlay_options_escape_what_overlayfs_reads() {
-        let options = overlay_options(&["/a:b".into(), "/c,d".into()], Path::new("/u,v:w"), Path::new("/k\\l"));
-        assert_eq!(options, "lowerdir=/a\\:b:/c\\,d,upperdir=/u\\,v:w,workdir=/k\\\\l");
-    }
 }

@@ -1,0 +1,78 @@
+//! Looking at trees that only a mount makes whole.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Staging, Storage};
+use crate::error::{Context, Error, Result, Told};
+use crate::sys;
+use crate::sys::rootfs::RootFs;
+
+/// A tree to look at.
+#[derive(Clone, Debug)]
+pub enum Tree {
+    /// What these layers make together, the lowest first: the files of an image.
+    Layers(Vec<String>),
+    /// The root of an app, as [`Storage::root`] gives it. Nobody else may have it mounted.
+    Root(RootFs),
+}
+
+/// Does `work` where `trees` can be seen, and gives what it returns. It gets the directory of each tree, in order.
+///
+/// The work is done in a child process, in a mount namespace of its own where there is something to mount: what it changes
+/// in memory is lost, and what it wants to tell it returns or writes to files. It must leave the directories of
+/// [`Tree::Layers`] as they are: where one layer is all, it is the store's own. The calling process must have one thread
+/// only.
+///
+/// # Errors
+/// A tree cannot be mounted, or what the work fails with.
+pub fn view<T: Serialize + DeserializeOwned>(
+    storage: &dyn Storage,
+    trees: &[Tree],
+    work: impl FnOnce(&[PathBuf]) -> Result<T>,
+) -> Result<T> {
+    let staging = Staging::create(storage.layout())?;
+    let root = |(n, tree): (usize, &Tree)| match tree {
+        Tree::Root(root) => Ok(root.clone()),
+        Tree::Layers(layers) => match layers.as_slice() {
+            [only] => Ok(RootFs::Directory { path: storage.layer(only) }),
+            _ => {
+                let mountpoint = staging.path().join(n.to_string());
+                fs::create_dir(&mountpoint).context(|| format!("cannot make {}", mountpoint.display()))?;
+                Ok(RootFs::Layers {
+                    lower: layers.iter().rev().map(|layer| storage.layer(layer)).collect(),
+                    mountpoint,
+                })
+            }
+        },
+    };
+    let roots = trees.iter().enumerate().map(root).collect::<Result<Vec<_>>>()?;
+    mounted(&roots, work)
+}
+
+/// Does `work` in a child process where `roots` are mounted.
+pub(super) fn mounted<T: Serialize + DeserializeOwned>(
+    roots: &[RootFs],
+    work: impl FnOnce(&[PathBuf]) -> Result<T>,
+) -> Result<T> {
+    let do_it = || {
+        let stacks: Vec<RootFs> =
+            roots.iter().filter(|root| !matches!(root, RootFs::Directory { .. })).cloned().collect();
+        if !stacks.is_empty() {
+            sys::os::mount_privately(&stacks).context(|| "cannot mount a stack of layers")?;
+        }
+        let paths: Vec<PathBuf> = roots.iter().map(|root| root.path().to_path_buf()).collect();
+        work(&paths)
+    };
+    let what = || "cannot look at the files in a process of its own";
+    let answer = sys::process::answer_of_child(|| {
+        let done = do_it().map_err(|error| Told::from(&error));
+        // An answer that is no JSON is an error in the parent.
+        serde_json::to_vec(&done).unwrap_or_default()
+    });
+    let done: std::result::Result<T, Told> = serde_json::from_slice(&answer.context(what)?).context(what)?;
+    done.map_err(Error::from)
+}
