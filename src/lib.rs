@@ -41,6 +41,7 @@ pub mod config;
 pub mod error;
 pub mod isolation;
 pub mod network;
+pub mod progress;
 pub mod stage0;
 pub mod stage1;
 pub mod stage2;

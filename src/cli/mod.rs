@@ -29,6 +29,7 @@ mod list;
 mod manifest;
 mod output;
 mod prepare;
+mod progress;
 mod run;
 mod saveid;
 mod show_image;
@@ -164,7 +165,7 @@ impl Host {
     /// Opens the store, which only root can.
     fn store(&self) -> Result<Store> {
         self.need_root()?;
-        Store::open(&self.config)
+        Ok(Store::open(&self.config)?.with_progress(progress::shown(!self.global.quiet)))
     }
 
     fn need_root(&self) -> Result<()> {

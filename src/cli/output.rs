@@ -118,7 +118,7 @@ pub(super) fn fields(fields: &[(&str, String)]) -> Result<()> {
 }
 
 /// Text without control characters (C0, DEL and C1), which are shown as `\n` or `\x1b`. It stays on its line.
-fn escape(text: &str) -> Cow<'_, str> {
+pub(super) fn escape(text: &str) -> Cow<'_, str> {
     replace_controls(text, |c| match c {
         '\n' => Some("\\n".to_owned()),
         '\r' => Some("\\r".to_owned()),

@@ -15,6 +15,7 @@ use super::store::Store;
 use super::unpack::{Options, Unpacked, unpack};
 use crate::appc::{AcIdentifier, ImageId, ImageManifest};
 use crate::error::{Context, Error, Result};
+use crate::progress::Step;
 use crate::steps::Steps;
 use crate::storage::Staging;
 use crate::sys;
@@ -46,7 +47,9 @@ impl Store {
         let what = || format!("cannot import {origin}");
         self.drop_unused_layers()?;
         let staging = self.storage().begin_layer()?;
-        let download = Download::copy(source, &staging.path().join(ARCHIVE), origin)?;
+        let copying = Step::begin(self.progress(), &format!("copying {origin}"), None);
+        let download = Download::copy(&mut copying.count(source), &staging.path().join(ARCHIVE), origin)?;
+        drop(copying);
         let verified = Verified::unsigned(download, policy).context(what)?;
         self.import_verified(&verified, staging, name).context(what)
     }
@@ -68,7 +71,9 @@ impl Store {
     fn unpack_into(&self, verified: &Verified, tree: &Path) -> Result<Unpacked> {
         let directory = File::open(tree).context(|| format!("cannot open {}", tree.display()))?;
         let options = Options { owners: self.storage().keeps_owners(), ..Options::default() };
-        unpack(verified.reader()?, directory.as_fd(), &options)
+        let unpacking =
+            Step::begin(self.progress(), &format!("unpacking {}", verified.origin()), Some(verified.size()));
+        unpack(unpacking.count(verified.reader()?), directory.as_fd(), &options)
     }
 
     /// Gives the image its place; false if it had one.

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::config::{Config, StorageKind};
 use crate::error::{Context, Error, Result};
+use crate::progress::{Progress, Silent};
 use crate::storage::{self, Layout, Storage};
 use crate::sys::lock::Lock;
 
@@ -29,6 +30,7 @@ pub struct Space {
 pub struct Store {
     root: PathBuf,
     storage: Box<dyn Storage>,
+    progress: Box<dyn Progress>,
 }
 
 impl Store {
@@ -62,7 +64,7 @@ impl Store {
         );
         fs::write(&new, text).context(what)?;
         fs::rename(&new, marker(&root)).context(what)?;
-        Ok((Store { root, storage }, true))
+        Ok((Store { root, storage, progress: Box::new(Silent) }, true))
     }
 
     /// Opens the store that the configuration names.
@@ -85,7 +87,17 @@ impl Store {
         };
         let storage = backend(config, &root)?;
         check_marker(&text, storage.name(), &root)?;
-        Ok(Store { root, storage })
+        Ok(Store { root, storage, progress: Box::new(Silent) })
+    }
+
+    /// The same store, whose long work is shown by `progress`.
+    pub fn with_progress(self, progress: Box<dyn Progress>) -> Store {
+        Store { progress, ..self }
+    }
+
+    /// What shows long work on the store.
+    pub fn progress(&self) -> &dyn Progress {
+        &*self.progress
     }
 
     /// The backend.

@@ -13,6 +13,7 @@ mod init;
 mod lists;
 mod ordinary;
 mod pods;
+mod progress;
 mod run;
 mod usage;
 mod verbose;
