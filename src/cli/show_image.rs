@@ -33,6 +33,7 @@ fn describe(image: &Image) -> Vec<(&'static str, String)> {
     let setuid = record.setuid.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
     let signature = match record.trust {
         Trust::Unsigned => "none (allowed by the person who imported it)",
+        Trust::Built => "none (built here)",
     };
     vec![
         ("id", image.id.to_string()),

@@ -32,6 +32,17 @@ impl Download {
         let size = std::io::copy(source, &mut file).context(what)?;
         Ok(Download { file, origin: origin.to_owned(), size })
     }
+
+    /// The file `path`, which this program has written itself.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn written(path: &Path, origin: &str) -> Result<Download> {
+        let what = || format!("cannot read {}", path.display());
+        let file = File::open(path).context(what)?;
+        let size = file.metadata().context(what)?.len();
+        Ok(Download { file, origin: origin.to_owned(), size })
+    }
 }
 
 /// How an image came to be trusted; kept with the image.
@@ -40,6 +51,8 @@ impl Download {
 pub enum Trust {
     /// It was not: the person, or the configuration, allowed an image without a signature.
     Unsigned,
+    /// It was made in this store, of images that were trusted before.
+    Built,
 }
 
 /// What the person and the configuration allow.
@@ -68,6 +81,20 @@ impl Verified {
         Err(Error::new(format!("{} is not signed", download.origin)).help(
             "to import it without a signature, pass `--insecure-options image`, or set `allow.no-signature = on` in jetpack.conf",
         ))
+    }
+
+    /// An archive that this program has written itself, into a directory that only root can reach. `origin` says for people
+    /// what it was made of.
+    ///
+    /// Nobody can have signed it, and the policy for images without a signature is not asked. That lets nothing in: whoever
+    /// can have an image built is root, and what it holds was made in a pod of an image that was let in before, or was given
+    /// by root to be put into it. Only the archive that [`Store::import_built`](super::store::Store::import_built) finds in
+    /// its own working directory comes this way; bytes from outside have no way to that place.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn built(path: &Path, origin: &str) -> Result<Verified> {
+        Ok(Verified { download: Download::written(path, origin)?, trust: Trust::Built })
     }
 
     /// The bytes, from the first on.
