@@ -19,7 +19,7 @@ mod remove;
 mod tests;
 mod walk;
 
-pub use copy::{copy_properties, copy_tree};
+pub use copy::{copy_file_for, copy_properties, copy_tree, copy_tree_for};
 pub use remove::remove_tree;
 pub use walk::Walk;
 

@@ -14,9 +14,13 @@ use crate::sys::os::attrs;
 /// How much is read at once where the kernel does not copy.
 const BUFFER: usize = 256 << 10;
 
-/// Copies `length` bytes into the empty file `to`, leaving holes where there are some.
+/// Copies `length` bytes into the empty file `to`, leaving holes where there are some. What is said to be empty is read to its end:
+/// it may be a file of proc(5).
 pub(super) fn copy_content(from: &File, to: &File, length: u64) -> io::Result<()> {
-    if length == 0 || attrs::clone_file(from.as_fd(), to.as_fd()) {
+    if length == 0 {
+        return read_and_write(from, to, 0, u64::MAX);
+    }
+    if attrs::clone_file(from.as_fd(), to.as_fd()) {
         return Ok(());
     }
     let mut offset = 0;

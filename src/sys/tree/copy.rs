@@ -5,7 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{
     FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens, mkdirat, mknodat,
@@ -18,7 +20,7 @@ use super::content::copy_content;
 use super::remove::leave;
 use super::{CAREFUL, Node, file_type, list, open_directory, open_entry, stat_entry};
 use crate::sys::os::attrs;
-use crate::sys::{Call, Result};
+use crate::sys::{Call, Error, Result};
 
 /// Which file it is.
 type Identity = (libc::dev_t, libc::ino_t);
@@ -33,8 +35,37 @@ type Identity = (libc::dev_t, libc::ino_t);
 /// # Errors
 /// The call that failed; `EXDEV` where a mount point is in the way. What was copied until then stays.
 pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    let mut copy = Copy { root: to, path: Vec::new(), links: HashMap::new(), flags: Vec::new() };
-    let mut here = (open_directory(from, OsStr::new("."))?, open_directory(to, OsStr::new("."))?);
+    copy_all(Copy::new(to, None), from)
+}
+
+/// As [`copy_tree`], but for `owner`, to whom everything in the copy belongs. What says more of the owners and the system that the
+/// tree comes from stays behind: the set-user-ID and set-group-ID bits, access control lists, file flags, and extended attributes
+/// other than `user.*`. So do devices, with which overlayfs would hide files. `visit` is called with the path of each entry, from
+/// `from`, and what it is, before it is copied or left out, the root first, with an empty path; the copy ends where it says false.
+///
+/// # Errors
+/// As [`copy_tree`], at the path that was visited last; `ECANCELED` where `visit` said false.
+pub fn copy_tree_for(
+    owner: (Uid, Gid),
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    visit: &mut dyn FnMut(&Path, &FileStat) -> bool,
+) -> Result<()> {
+    copy_all(Copy::new(to, Some(Adoption { owner, visit })), from)
+}
+
+/// Copies the regular file `model` to the new entry `name` of the directory `to`, as [`copy_tree_for`] would.
+///
+/// # Errors
+/// The call that failed.
+pub fn copy_file_for(owner: (Uid, Gid), model: &File, to: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    let stat = fstat(model).call(|| format!("fstat({})", model.as_raw_fd()))?;
+    Copy::new(to, Some(Adoption { owner, visit: &mut |_, _| true })).put(model, to, name, &stat)
+}
+
+fn copy_all(mut copy: Copy<'_>, from: BorrowedFd<'_>) -> Result<()> {
+    let mut here = (open_directory(from, OsStr::new("."))?, open_directory(copy.root, OsStr::new("."))?);
+    copy.visit(&fstat(&here.0).call(|| "fstat(.)")?)?;
     let mut levels = vec![copy.fill(&here, OsString::new())?];
     while let Some(level) = levels.last_mut() {
         if let Some(next) = level.directories.pop() {
@@ -58,7 +89,7 @@ pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
 /// # Errors
 /// The call that failed.
 pub fn copy_properties(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    let mut copy = Copy { root: to, path: Vec::new(), links: HashMap::new(), flags: Vec::new() };
+    let mut copy = Copy::new(to, None);
     let stat = fstat(from).call(|| format!("fstat({})", from.as_raw_fd()))?;
     copy.properties(Node::Open(from), Node::Open(to), &stat)
 }
@@ -81,11 +112,30 @@ struct Copy<'a> {
     links: HashMap<Identity, Vec<u8>>,
     /// What gets flags in the end: they would forbid hard links.
     flags: Vec<(Vec<u8>, u64)>,
+    adoption: Option<Adoption<'a>>,
 }
 
-impl Copy<'_> {
+/// A copy that belongs to somebody else.
+struct Adoption<'a> {
+    owner: (Uid, Gid),
+    visit: &'a mut dyn FnMut(&Path, &FileStat) -> bool,
+}
+
+impl<'a> Copy<'a> {
+    fn new(root: BorrowedFd<'a>, adoption: Option<Adoption<'a>>) -> Self {
+        Copy { root, path: Vec::new(), links: HashMap::new(), flags: Vec::new(), adoption }
+    }
+
+    /// Tells of the entry at the present path.
+    fn visit(&mut self, stat: &FileStat) -> Result<()> {
+        let path = Path::new(OsStr::from_bytes(&self.path));
+        let goes_on = self.adoption.as_mut().is_none_or(|adoption| (adoption.visit)(path, stat));
+        if goes_on { Ok(()) } else { Err(Error::new("copy", Errno::ECANCELED)) }
+    }
+
     /// Makes a directory and opens it and its model.
     fn enter(&mut self, here: &(OwnedFd, OwnedFd), name: &OsStr) -> Result<(OwnedFd, OwnedFd)> {
+        self.visit_entry(name, &stat_entry(here.0.as_fd(), name)?)?;
         let from = attrs::open_same_mount(here.0.as_fd(), name)?;
         mkdirat(&here.1, name, Mode::S_IRWXU).call(|| format!("mkdirat({}, {name:?})", here.1.as_raw_fd()))?;
         let to = open_directory(here.1.as_fd(), name)?;
@@ -100,13 +150,27 @@ impl Copy<'_> {
             Level { from: stat(&here.0)?, to: stat(&here.1)?, directories: Vec::new(), path: self.path.len() };
         for entry in list(here.0.as_fd())? {
             let stat = stat_entry(here.0.as_fd(), &entry.name)?;
-            match file_type(&stat) {
-                SFlag::S_IFDIR => level.directories.push(entry.name),
-                SFlag::S_IFSOCK => {}
-                kind => self.entry(here, &entry.name, kind, &stat)?,
+            let kind = file_type(&stat);
+            if kind == SFlag::S_IFDIR {
+                level.directories.push(entry.name);
+                continue;
+            }
+            self.visit_entry(&entry.name, &stat)?;
+            let is_device = matches!(kind, SFlag::S_IFCHR | SFlag::S_IFBLK);
+            if kind != SFlag::S_IFSOCK && !(is_device && self.adoption.is_some()) {
+                self.entry(here, &entry.name, kind, &stat)?;
             }
         }
         Ok(level)
+    }
+
+    /// Tells of an entry of the present directory.
+    fn visit_entry(&mut self, name: &OsStr, stat: &FileStat) -> Result<()> {
+        let length = self.path.len();
+        self.path = self.path_of(name);
+        let visited = self.visit(stat);
+        self.path.truncate(length);
+        visited
     }
 
     /// Copies one entry that is no directory.
@@ -138,13 +202,17 @@ impl Copy<'_> {
 
     /// Copies a regular file.
     fn file(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr, stat: &FileStat) -> Result<()> {
-        let model = File::from(open_entry(from, name)?);
+        self.put(&File::from(open_entry(from, name)?), to, name, stat)
+    }
+
+    /// Copies an open regular file.
+    fn put(&mut self, model: &File, to: BorrowedFd<'_>, name: &OsStr, stat: &FileStat) -> Result<()> {
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | CAREFUL;
         let copy = openat(to, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .call(|| format!("openat({}, {name:?}, O_CREAT|O_EXCL)", to.as_raw_fd()))?;
         let copy = File::from(copy);
         let length = u64::try_from(stat.st_size).unwrap_or_default();
-        copy_content(&model, &copy, length).call(|| format!("copy_file_range({name:?})"))?;
+        copy_content(model, &copy, length).call(|| format!("copy_file_range({name:?})"))?;
         self.path_properties(Node::Open(model.as_fd()), Node::Open(copy.as_fd()), stat, name)
     }
 
@@ -159,11 +227,20 @@ impl Copy<'_> {
 
     /// Copies owner, mode, attributes, lists and times, and notes the flags.
     fn properties(&mut self, from: Node<'_>, to: Node<'_>, stat: &FileStat) -> Result<()> {
-        set_owner_and_mode(to, stat)?;
-        for (name, value) in attrs::get_xattrs(from)? {
-            attrs::set_xattr(to, &name, &value)?;
+        let mut stat = *stat;
+        if let Some(Adoption { owner: (uid, gid), .. }) = self.adoption {
+            (stat.st_uid, stat.st_gid) = (uid.as_raw(), gid.as_raw());
+            stat.st_mode &= !(Mode::S_ISUID | Mode::S_ISGID).bits();
         }
-        attrs::copy_acls(from, to)?;
+        set_owner_and_mode(to, &stat)?;
+        for (name, value) in attrs::get_xattrs(from)? {
+            if self.adoption.is_none() || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")) {
+                attrs::set_xattr(to, &name, &value)?;
+            }
+        }
+        if self.adoption.is_none() {
+            attrs::copy_acls(from, to)?;
+        }
         let atime = TimeSpec::new(stat.st_atime, stat.st_atime_nsec as _);
         let mtime = TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec as _);
         match to {
@@ -171,7 +248,7 @@ impl Copy<'_> {
             Node::At(dir, name) => utimensat(dir, name, &atime, &mtime, UtimensatFlags::NoFollowSymlink),
         }
         .call(|| format!("utimensat({to})"))?;
-        let flags = attrs::get_flags(from)?;
+        let flags = if self.adoption.is_none() { attrs::get_flags(from)? } else { 0 };
         if flags != 0 {
             self.flags.push((self.path.clone(), flags));
         }

@@ -199,3 +199,79 @@ fn describe(path: &Path) -> String {
         attrs::get_flags(node).unwrap()
     )
 }
+
+/// Copies the tree for the user of this test, and gives the paths that were visited.
+fn copy_for_me(from: &Path, to: &Path, mut allow: impl FnMut(&str) -> bool) -> (Result<()>, Vec<String>) {
+    fs::create_dir(to).unwrap();
+    let (from, to) = (File::open(from).unwrap(), File::open(to).unwrap());
+    let mut visited = Vec::new();
+    let mut visit = |path: &Path, _: &FileStat| {
+        visited.push(path.to_str().unwrap().to_owned());
+        allow(path.to_str().unwrap())
+    };
+    let me = (Uid::effective(), Gid::effective());
+    let copied = copy_tree_for(me, from.as_fd(), to.as_fd(), &mut visit);
+    visited.sort();
+    (copied, visited)
+}
+
+#[test]
+fn a_copy_for_somebody_is_theirs_and_says_nothing_of_the_owners_before() {
+    if skipped_without_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (tree, copy) = (scratch.rootfs(), scratch.path().join("copy"));
+    make_tree(&tree);
+    nix::unistd::chown(&tree.join("d"), Some(Uid::from_raw(12)), Some(Gid::from_raw(34))).unwrap();
+    let (copied, visited) = copy_for_me(&tree, &copy, |_| true);
+    copied.unwrap();
+    let all = ["", "d", "d/fifo", "d/file", "d/inner", "d/link", "d/null", "hard", "socket", "sparse"];
+    assert_eq!(visited, all);
+    assert!(!copy.join("socket").exists() && !copy.join("d/null").exists());
+    let (file, model) = (fs::metadata(copy.join("d/file")).unwrap(), fs::metadata(tree.join("d/file")).unwrap());
+    assert_eq!(
+        (file.mode() & 0o7777, file.mtime(), file.mtime_nsec()),
+        (model.mode() & 0o1777, model.mtime(), model.mtime_nsec())
+    );
+    for name in ["", "d", "d/fifo", "d/file", "d/inner", "d/link", "hard", "sparse"] {
+        let m = fs::symlink_metadata(copy.join(name)).unwrap();
+        assert_eq!((m.uid(), m.gid()), (0, 0), "{name}");
+    }
+    assert_eq!(file.ino(), fs::metadata(copy.join("hard")).unwrap().ino());
+    assert_eq!(fs::read_link(copy.join("d/link")).unwrap(), Path::new("/nowhere"));
+    let opened = File::open(copy.join("hard")).unwrap();
+    let (xattrs, acls) = attrs::get_attributes(Node::Open(opened.as_fd())).unwrap();
+    assert_eq!((xattrs, acls), (vec![(b"user.key".to_vec(), b"value".to_vec())], crate::sys::acl::AclTexts::default()));
+    fs::write(copy.join("hard"), "no flag").unwrap();
+    remove(&copy).unwrap();
+    remove(&tree).unwrap();
+}
+
+#[test]
+fn a_copy_for_somebody_can_be_ended() {
+    let scratch = Scratch::new();
+    fs::create_dir_all(scratch.rootfs().join("a/b/c")).unwrap();
+    let (copied, visited) = copy_for_me(&scratch.rootfs(), &scratch.path().join("copy"), |path| path != "a/b");
+    assert_eq!(
+        (copied.unwrap_err().errno(), visited),
+        (Errno::ECANCELED, ["", "a", "a/b"].map(str::to_owned).to_vec())
+    );
+    assert!(!scratch.path().join("copy/a/b").exists());
+}
+
+/// Files of proc(5) say that they are empty.
+#[test]
+fn what_is_said_to_be_empty_is_read_to_its_end() {
+    let model = Path::new("/proc/version");
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (to, me) = (File::open(scratch.rootfs()).unwrap(), (Uid::effective(), Gid::effective()));
+    copy_file_for(me, &File::open(model).unwrap(), to.as_fd(), OsStr::new("copy")).unwrap();
+    assert_eq!(fs::read(scratch.rootfs().join("copy")).unwrap(), fs::read(model).unwrap());
+    let unreadable = File::open("/proc/self/mem").unwrap();
+    let error = copy_file_for(me, &unreadable, to.as_fd(), OsStr::new("mem")).unwrap_err();
+    assert_eq!(error.errno(), Errno::EIO);
+}
