@@ -23,6 +23,7 @@
 
 mod annotations;
 mod app;
+mod draft;
 mod error;
 mod image;
 mod image_id;
@@ -42,6 +43,7 @@ mod volume;
 
 pub use annotations::{Annotation, Annotations};
 pub use app::{App, EnvVar, EventHandler, EventName};
+pub use draft::Draft;
 pub use error::Error;
 pub use image::{Dependency, ImageManifest};
 pub use image_id::ImageId;
@@ -52,5 +54,6 @@ pub use name::{AcIdentifier, AcName};
 pub use pod::{PodManifest, RuntimeApp, RuntimeImage};
 pub use port::{ExposedPort, Port};
 pub use quantity::Quantity;
+pub use timestamp::timestamp;
 pub use version::{AcKind, AcVersion};
 pub use volume::{Mount, MountPoint, Volume, VolumeKind};

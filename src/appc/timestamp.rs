@@ -56,9 +56,43 @@ pub(super) fn is_timestamp(text: &str) -> bool {
     read() == Some("")
 }
 
+/// The timestamp of a moment in seconds since 1970, in UTC: `2014-10-27T19:32:27Z`. The year ends at 9999.
+pub fn timestamp(seconds: u64) -> String {
+    const LAST: u64 = 253_402_300_799;
+    let seconds = seconds.min(LAST);
+    let (mut days, second) = (seconds / 86_400, seconds % 86_400);
+    let (mut year, mut month) = (1970, 1);
+    let year_length = |year| if days_in(year, 2) == 29 { 366 } else { 365 };
+    while days >= year_length(year) {
+        days -= year_length(year);
+        year += 1;
+    }
+    while days >= u64::from(days_in(year, month)) {
+        days -= u64::from(days_in(year, month));
+        month += 1;
+    }
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{:02}Z", days + 1, second % 60)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::is_timestamp;
+    use super::{is_timestamp, timestamp};
+
+    #[test]
+    fn moments_are_written() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_414_438_347, "2014-10-27T19:32:27Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+            (u64::MAX, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(timestamp(seconds), text);
+            assert!(is_timestamp(text));
+        }
+    }
 
     #[test]
     fn timestamps() {

@@ -228,4 +228,4 @@ fn check_hostname(name: &str) -> Result<()> {
 
 #[cfg(test)]
 #[path = "plan_tests.rs"]
-mod tests;
+pub(super) mod tests;

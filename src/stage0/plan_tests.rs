@@ -7,7 +7,7 @@ use crate::stage0::image::Record;
 use crate::stage0::keystore::Trust;
 
 /// An image whose manifest has these further fields, which begin with a comma.
-fn image(name: &str, more: &str) -> Image {
+pub(in crate::stage0) fn image(name: &str, more: &str) -> Image {
     let text = format!(r#"{{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "{name}"{more}}}"#);
     let id = ImageId::from_digest(&[0xab; 64]);
     let record = Record {
