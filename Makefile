@@ -15,7 +15,7 @@ all:
 	@sh conf/build.sh "$(prefix)"
 
 demo:
-	@sh images/demo.sh "$(prefix)"
+	@sh images/demo.sh "$(prefix)" "$(MAKE)"
 
 check:
 	@sh tests/check.sh

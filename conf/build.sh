@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 
 if [ "$1" = --clean ]; then
-	rm -rf "$target" images/*/*.aci
+	rm -rf "$target" images/*/*.aci images/*/*.aci.id
 	exit 0
 fi
 

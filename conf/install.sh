@@ -55,6 +55,8 @@ install_all() {
 	put 755 "$target/release/jetpack" "$bin"
 	install -d -m 755 "$libexec"
 	put 755 images/makeaci.sh "$share"
+	put 644 images/jetpack.image.mk "$share"
+	put 755 images/jetpack.image.sh "$share"
 	for page in conf/man/*.[1-9]; do
 		put 644 "$page" "$man/man${page##*.}"
 	done

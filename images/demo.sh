@@ -1,14 +1,14 @@
 #!/bin/sh
 # Builds Jetpack and shows pods at work, in a store of its own that is removed afterwards; `make demo` calls it.
 #
-#   images/demo.sh PREFIX
+#   images/demo.sh PREFIX MAKE
 set -eu
 cd "$(dirname "$0")/.."
 unset MAKEFLAGS MFLAGS MAKELEVEL
 # The demo is the same whatever the host's configuration says.
 export JETPACK_CONF=/dev/null
 jetpack=${CARGO_TARGET_DIR:-target}/release/jetpack
-images=images/busybox-base
+make=$2
 
 say() {
 	printf '\n*** %s\n' "$*"
@@ -61,9 +61,6 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-say 'Making two images: a root filesystem, and the same with an app in it'
-make -C $images
-
 say 'Making a store'
 if ! jet init; then
 	storage='-o storage=dir'
@@ -71,23 +68,20 @@ if ! jet init; then
 	jet init
 fi
 
-say 'Importing the images, which nobody has signed'
-base=$(jet --insecure-options image import $images/busybox-base.aci)
-demo=$(jet --insecure-options image import $images/busybox-demo.aci)
+say 'Making an image, a root filesystem of one program'
+JETPACK_FLAGS="-o root.path=$store $storage" "$make" -C images/busybox-base
 jet images
 
-say 'Running the app as the user of its image, with arguments, environment and a working directory'
-jet run --destroy --saveid "$work/pod" "$demo" --env COLOUR=blue --workdir /tmp -- one 'two words'
-rm -f "$work/pod"
-
-say 'And as another, whom the command line names'
-jet run --destroy --saveid "$work/pod" "$base" --exec /bin/sh --user nobody --group nogroup -- -c 'id; pwd'
+say 'Running a program as a user of the image, with arguments, environment and a working directory'
+# shellcheck disable=SC2016 # for the shell in the pod
+jet run --destroy --saveid "$work/pod" busybox-base --exec /bin/sh --user demo --group demo --env COLOUR=blue --workdir /tmp -- \
+	-c 'id; pwd; hostname; printf "[%s]\n" "$COLOUR" "$@"; ps' sh one 'two words'
 rm -f "$work/pod"
 
 say 'An image without an app gives a console'
 if [ -t 0 ]; then
 	echo 'This is root in a pod of its own. To end it, and the demo with it: exit'
-	jet run -t --destroy --saveid "$work/pod" "$base" || true
+	jet run -t --destroy --saveid "$work/pod" busybox-base || true
 else
 	echo "skipped, because stdin is no terminal; it would be: jetpack run -t --destroy busybox-base"
 fi

@@ -147,13 +147,11 @@ check_images() {
 		for user in me ordinary; do
 			copy=$work/images-$flavour-$user
 			cp -R images "$copy"
-			rm -f "$copy"/*/*.aci
+			rm -f "$copy"/*/*.aci "$copy"/*/*.aci.id
 			chmod -R a+rwX "$copy"
-			run_as "$user" "$make" -C "$copy/busybox-base" >"$logs/images.log" 2>&1 || { cat "$logs/images.log" && false; }
-			for image in base demo; do
-				xz -dc "$copy/busybox-base/busybox-$image.aci" >"$copy/$image.tar"
-				cmp "$copy/$image.tar" "$work/images-gnu-me/$image.tar"
-			done
+			run_as "$user" "$make" -C "$copy/busybox-base" aci >"$logs/images.log" 2>&1 || { cat "$logs/images.log" && false; }
+			xz -dc "$copy/busybox-base/busybox-base.aci" >"$copy/base.tar"
+			cmp "$copy/base.tar" "$work/images-gnu-me/base.tar"
 		done
 	done <"$work/makes"
 }
@@ -163,9 +161,9 @@ installed_files() { # PREFIX ETC
 	for page in conf/man/*.[1-9]; do
 		echo ".$1/share/man/man${page##*.}/${page##*/}"
 	done
-	printf '%s\n' ".$1/bin/jetpack" ".$1/share/jetpack/makeaci.sh" ".$2/jetpack.conf.sample" \
-		".$1/share/bash-completion/completions/jetpack" ".$1/share/fish/vendor_completions.d/jetpack.fish" \
-		".$1/share/zsh/site-functions/_jetpack"
+	printf '%s\n' ".$1/bin/jetpack" ".$1/share/jetpack/jetpack.image.mk" ".$1/share/jetpack/jetpack.image.sh" \
+		".$1/share/jetpack/makeaci.sh" ".$2/jetpack.conf.sample" ".$1/share/bash-completion/completions/jetpack" \
+		".$1/share/fish/vendor_completions.d/jetpack.fish" ".$1/share/zsh/site-functions/_jetpack"
 }
 
 list_files() { # DIRECTORY

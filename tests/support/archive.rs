@@ -90,16 +90,12 @@ pub(crate) fn busybox() -> Result<&'static Path, String> {
 fn build_busybox() -> Result<PathBuf, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/busybox-base");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("busybox-{}.aci", std::process::id()));
-    let output = Command::new("sh")
-        .arg(folder.join("build.sh"))
-        .arg("base.json.in")
-        .arg(&target)
-        .output()
-        .map_err(|e| format!("sh: {e}"))?;
+    let output =
+        Command::new("sh").arg(folder.join("base.sh")).arg(&target).output().map_err(|e| format!("sh: {e}"))?;
     if output.status.success() {
         Ok(target)
     } else {
-        Err(format!("images/busybox-base/build.sh failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
+        Err(format!("images/busybox-base/base.sh failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
     }
 }
 

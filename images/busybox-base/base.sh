@@ -1,11 +1,11 @@
 #!/bin/sh
-# Builds one image of this folder: build.sh MANIFEST.json.in OUT.aci
+# Makes the image: base.sh OUT.aci
 #
 # The root filesystem is busybox with a link for each of its commands, from Debian's package busybox-static; on FreeBSD it
 # is the host's /rescue. The same program gives the same image, whoever builds it.
 set -eu
 cd "$(dirname "$0")"
-template=$1 out=$2
+out=$1
 SOURCE_DATE_EPOCH=0
 export SOURCE_DATE_EPOCH
 umask 022
@@ -22,8 +22,6 @@ make_skeleton() {
 	(cd "$root" && mkdir -p bin dev etc home/demo proc root run sbin sys tmp usr/bin usr/sbin usr/local/bin var/log var/run var/tmp)
 	chmod 700 "$root/root"
 	chmod 1777 "$root/tmp" "$root/var/tmp"
-	cp look-around "$root/usr/local/bin/look-around"
-	chmod 755 "$root/usr/local/bin/look-around"
 	cat >"$root/etc/group" <<-'END'
 		root:x:0:
 		daemon:x:1:
@@ -112,6 +110,6 @@ case $(uname -s) in
 FreeBSD) from_rescue ;;
 *) from_busybox ;;
 esac
-sed -e "s|@VERSION@|$version|" -e "s|@OS@|$os|" -e "s|@ARCH@|$(arch)|" -e "s|@HOMEPAGE@|$homepage|" "$template" >"$work/manifest"
+sed -e "s|@VERSION@|$version|" -e "s|@OS@|$os|" -e "s|@ARCH@|$(arch)|" -e "s|@HOMEPAGE@|$homepage|" manifest.json.in >"$work/manifest"
 TZ=UTC find "$root" -exec touch -h -t 197001010000.00 {} +
 sh ../makeaci.sh -o 0:0 -o 1000:1000:/home/demo "$work/manifest" "$root" "$out"
