@@ -92,24 +92,11 @@ from_rescue() {
 	chflags -R 0 "$root"
 }
 
-# The machine's name as the App Container specification writes it.
-arch() {
-	case $(uname -s):$(uname -m) in
-	*:x86_64 | *:amd64) echo amd64 ;;
-	*:i?86) echo i386 ;;
-	*:aarch64 | *:arm64) echo aarch64 ;;
-	Linux:armv7*) echo armv7l ;;
-	Linux:armv6*) echo armv6l ;;
-	FreeBSD:arm*) echo arm ;;
-	*) uname -m ;;
-	esac
-}
-
 make_skeleton
 case $(uname -s) in
 FreeBSD) from_rescue ;;
 *) from_busybox ;;
 esac
-sed -e "s|@VERSION@|$version|" -e "s|@OS@|$os|" -e "s|@ARCH@|$(arch)|" -e "s|@HOMEPAGE@|$homepage|" manifest.json.in >"$work/manifest"
+sed -e "s|@VERSION@|$version|" -e "s|@OS@|$os|" -e "s|@ARCH@|$(sh ../arch.sh)|" -e "s|@HOMEPAGE@|$homepage|" manifest.json.in >"$work/manifest"
 TZ=UTC find "$root" -exec touch -h -t 197001010000.00 {} +
 sh ../makeaci.sh -o 0:0 -o 1000:1000:/home/demo "$work/manifest" "$root" "$out"
