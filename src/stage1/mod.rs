@@ -6,6 +6,7 @@
 //! socket; when the runner dies, the agent sees the socket close, and the pod ends.
 
 pub mod agent;
+pub mod copy;
 pub mod lifecycle;
 pub mod message;
 pub mod prepare;
