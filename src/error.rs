@@ -132,7 +132,8 @@ impl StdError for Error {
     }
 }
 
-/// An error on its way from one process to another: the whole chain in one line.
+/// An error on its way from one process to another: the whole chain in one line, which always fits into a pipe, so that whoever
+/// tells it need not wait for whoever hears it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Told {
     text: String,
@@ -140,9 +141,16 @@ pub struct Told {
     blame: Blame,
 }
 
+/// The most of a text that is told, in characters: an image chooses the names in it.
+const LONGEST: usize = 600;
+
 impl From<&Error> for Told {
     fn from(error: &Error) -> Told {
-        Told { text: error.one_line(), help: error.help_line().map(str::to_owned), blame: error.blamed() }
+        let bounded = |text: &str| match text.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.to_owned(),
+        };
+        Told { text: bounded(&error.one_line()), help: error.help_line().map(bounded), blame: error.blamed() }
     }
 }
 
@@ -190,6 +198,16 @@ mod tests {
             (told.to_string().as_str(), told.help_line(), told.exit_code()),
             ("cannot run: no x", Some("make one"), 127)
         );
+    }
+
+    #[test]
+    fn what_is_told_is_bounded() {
+        // A character that JSON writes with six.
+        let error = Error::new("\u{1}".repeat(100_000)).help("\u{1}".repeat(100_000));
+        assert!(serde_json::to_vec(&Told::from(&error)).unwrap().len() < 8192);
+        let exact = "é".repeat(LONGEST);
+        assert_eq!(Error::from(Told::from(&Error::new(&*exact))).to_string(), exact);
+        assert_eq!(Error::from(Told::from(&Error::new(format!("{exact}x")))).to_string(), format!("{exact}…"));
     }
 
     #[test]
