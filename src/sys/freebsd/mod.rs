@@ -2,10 +2,12 @@
 
 mod agent;
 pub mod attrs;
+mod control;
 mod jail;
 mod mount;
 
 pub use agent::{AgentExe, spawn_agent};
+pub use control::{connect_at, listen_at};
 pub use jail::{attach, create, remove};
 pub use mount::{mount, unmount};
 
@@ -85,6 +87,9 @@ pub fn become_app(
     }
     Ok(())
 }
+
+/// Forgets who logged in on the host: nothing here keeps a login from beginning anew.
+pub fn forget_login() {}
 
 /// Writes what is in the kernel's caches to the disk. There is no syncfs(2): all filesystems are meant.
 ///

@@ -3,11 +3,13 @@
 mod agent;
 pub mod attrs;
 mod capabilities;
+mod control;
 mod mount;
 mod seccomp;
 
 pub use agent::{AgentExe, Namespaces, spawn_agent};
 pub use capabilities::become_app;
+pub use control::{connect_at, listen_at};
 pub use mount::{
     MountFlags, attach_mount, bind, bind_read_only, clone_mount, make_character_device, make_private, mount_filesystem,
     mount_privately, mount_root, pivot, remount_bind,
@@ -59,6 +61,16 @@ pub fn new_session_keyring() -> Result<()> {
     match Errno::result(result) {
         Err(Errno::ENOSYS) => Ok(()),
         other => other.map(drop).call(|| "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)"),
+    }
+}
+
+/// Forgets who logged in on the host (pam_loginuid(8)), so that a login in this process can begin anew. A kernel without
+/// audit, or one that does not permit it, has its reasons: then a login that insists on it fails by itself.
+pub fn forget_login() {
+    const NOBODY: &[u8] = b"4294967295";
+    let path = "/proc/self/loginuid";
+    if std::fs::read(path).is_ok_and(|now| now.trim_ascii() != NOBODY) {
+        let _ = std::fs::write(path, NOBODY);
     }
 }
 
