@@ -120,7 +120,7 @@ pub fn app(runtime: &RuntimeApp, terminal: Option<String>, allowance: Allowance<
         name: runtime.name.to_string(),
         program: if runtime.app.is_some() { Program::Exec(app.exec.clone()) } else { Program::Console("root".into()) },
         user: app.user.clone(),
-        group: app.group.clone(),
+        group: Some(app.group.clone()),
         supplementary_gids: app.supplementary_gids.clone(),
         working_directory: app.working_directory.clone().unwrap_or_else(|| "/".into()),
         environment: app.environment.iter().map(|v| (v.name.clone(), v.value.clone())).collect(),

@@ -71,7 +71,7 @@ fn an_app_is_what_its_manifest_says() {
         name: "web".to_owned(),
         program: Program::Exec(vec!["/bin/web".to_owned(), "-a".to_owned()]),
         user: "www".to_owned(),
-        group: "staff".to_owned(),
+        group: Some("staff".to_owned()),
         supplementary_gids: vec![7, 8],
         working_directory: "/srv".to_owned(),
         environment: vec![("A".to_owned(), "b".to_owned())],
@@ -94,7 +94,10 @@ fn an_app_is_what_its_manifest_says() {
 #[test]
 fn without_an_app_it_is_roots_console() {
     let spec = app(&console(), None, LINUX).app;
-    assert_eq!((spec.program, spec.user.as_str(), spec.group.as_str()), (Program::Console("root".into()), "0", "0"));
+    assert_eq!(
+        (spec.program, spec.user.as_str(), spec.group.as_deref()),
+        (Program::Console("root".into()), "0", Some("0"))
+    );
     assert_eq!(spec.capabilities.len(), 14);
 }
 

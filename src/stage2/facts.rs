@@ -36,7 +36,7 @@ impl Facts {
     /// A file that is there cannot be read, or a path named as user or group is not there.
     pub fn gather(root: &Path, app: &AppSpec) -> Result<Facts> {
         let mut owners = BTreeMap::new();
-        for path in [&app.user, &app.group].into_iter().filter(|p| p.starts_with('/')) {
+        for path in [Some(&app.user), app.group.as_ref()].into_iter().flatten().filter(|p| p.starts_with('/')) {
             let found = fs::metadata(below(root, path)).map_err(|e| {
                 Error::with_source(format!("cannot take user or group from {path}"), e)
                     .help("`user` and `group` that begin with a slash name a file of the image")
@@ -65,8 +65,9 @@ fn is_executable(path: &Path) -> bool {
 /// A text file of the image; one that is not there is empty. Bytes that are no UTF-8 are replaced: no name matches them.
 fn read(path: &Path) -> Result<String> {
     let what = || format!("cannot read {}", path.display());
-    // Not blocking: an image may have a FIFO here.
-    let file = match fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+    // An image may have a FIFO here, which must not block, or a link to a terminal, which must not become this process's.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
         Err(e) => return Err(e).context(what),

@@ -24,8 +24,8 @@ pub struct AppSpec {
     pub program: Program,
     /// User: a name, a number, or a path whose owner is meant.
     pub user: String,
-    /// Group: a name, a number, or a path whose group is meant.
-    pub group: String,
+    /// Group: a name, a number, or a path whose group is meant. None means those of a login of `user`.
+    pub group: Option<String>,
     /// More groups, by number.
     pub supplementary_gids: Vec<u32>,
     /// Where it starts: an absolute path.
@@ -79,4 +79,6 @@ pub struct ExecSpec {
     pub no_new_privileges: bool,
     /// Which system calls it may make.
     pub seccomp: Seccomp,
+    /// Whether it is login(1), which notes in the process who has logged in.
+    pub login: bool,
 }

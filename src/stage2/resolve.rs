@@ -32,23 +32,27 @@ pub fn resolve(app: &AppSpec, facts: &Facts) -> Result<ExecSpec> {
 /// # Errors
 /// There is nothing to execute.
 pub fn resolve_handler(app: &AppSpec, facts: &Facts, arguments: &[String]) -> Result<ExecSpec> {
-    let root = AppSpec { user: "0".into(), group: "0".into(), supplementary_gids: Vec::new(), ..app.clone() };
+    let root = AppSpec { supplementary_gids: Vec::new(), ..of_root(app) };
     assemble(&root, Identity::find(&root, facts)?, arguments.to_vec())
 }
 
 /// A console: login(1) where there is one and a terminal to log in on, else the user's login shell.
 fn console(app: &AppSpec, facts: &Facts, name: &str) -> Result<ExecSpec> {
-    let known = facts.users.iter().find(|u| u.name == name).cloned();
+    let by_number = || number(name).and_then(|uid| facts.users.iter().find(|u| u.uid == uid));
+    let known = facts.users.iter().find(|u| u.name == name).or_else(by_number).cloned();
     let user = match known {
         Some(user) => user,
-        None if name == "root" => User { name: name.into(), uid: 0, gid: 0, home: "/".into(), shell: String::new() },
-        None => return Err(unknown("user", name)),
+        None if matches!(name, "root" | "0") => {
+            User { name: "root".into(), uid: 0, gid: 0, home: "/".into(), shell: String::new() }
+        }
+        None => return Err(Error::new(format!("the image knows no user {name:?}")).help("name one of its /etc/passwd")),
     };
     if facts.has_login {
-        let arguments = ["login", "-p", "-f", name].map(str::to_owned).to_vec();
-        let root = AppSpec { user: "0".into(), group: "0".into(), ..app.clone() };
+        let arguments = ["login", "-p", "-f", &user.name].map(str::to_owned).to_vec();
+        let root = of_root(app);
         let mut spec = assemble(&root, Identity::find(&root, facts)?, arguments)?;
         spec.candidates = vec![LOGIN.into()];
+        spec.login = true;
         return Ok(spec);
     }
     let shell = if user.shell.is_empty() { "/bin/sh".to_owned() } else { user.shell.clone() };
@@ -63,6 +67,11 @@ fn console(app: &AppSpec, facts: &Facts, name: &str) -> Result<ExecSpec> {
     spec.directories.push("/".into());
     spec.candidates = if shell == "/bin/sh" { vec![shell.into()] } else { vec![shell.into(), "/bin/sh".into()] };
     Ok(spec)
+}
+
+/// The app as root would run it.
+fn of_root(app: &AppSpec) -> AppSpec {
+    AppSpec { user: "0".into(), group: Some("0".into()), ..app.clone() }
 }
 
 /// Who a process is.
@@ -82,18 +91,32 @@ impl Identity {
                 None => number(&app.user).ok_or_else(|| unknown("user", &app.user))?,
             },
         };
-        let gid = match facts.owners.get(&app.group) {
-            Some((_, gid)) => *gid,
-            None => match facts.groups.iter().find(|g| g.name == app.group) {
-                Some(group) => group.gid,
-                None => number(&app.group).ok_or_else(|| unknown("group", &app.group))?,
-            },
-        };
-        let mut groups = vec![gid];
-        groups.extend(app.supplementary_gids.iter().filter(|g| **g != gid));
         // Several names may share a number: the one that was asked for comes first.
         let user = facts.users.iter().find(|u| u.name == app.user).or(facts.users.iter().find(|u| u.uid == uid));
-        Ok(Identity { uid, gid, groups, user: user.cloned() })
+        let user = user.cloned();
+        let groups = match (&app.group, &user) {
+            (Some(group), _) => {
+                let gid = group_number(group, facts)?;
+                let others = app.supplementary_gids.iter().copied().filter(|other| *other != gid);
+                std::iter::once(gid).chain(others).collect()
+            }
+            (None, Some(user)) => groups_of(user, facts),
+            (None, None) => {
+                return Err(Error::new(format!("the image does not say in which group user {uid} is"))
+                    .help("name a group with --group"));
+            }
+        };
+        Ok(Identity { uid, gid: groups[0], groups, user })
+    }
+}
+
+fn group_number(group: &str, facts: &Facts) -> Result<u32> {
+    if let Some((_, gid)) = facts.owners.get(group) {
+        return Ok(*gid);
+    }
+    match facts.groups.iter().find(|g| g.name == group) {
+        Some(known) => Ok(known.gid),
+        None => number(group).ok_or_else(|| unknown("group", group)),
     }
 }
 
@@ -136,6 +159,7 @@ fn assemble(app: &AppSpec, identity: Identity, arguments: Vec<String>) -> Result
         capabilities: app.capabilities.clone(),
         no_new_privileges: app.no_new_privileges,
         seccomp: app.seccomp,
+        login: false,
         environment,
     })
 }

@@ -7,7 +7,7 @@ fn app(user: &str, group: &str) -> AppSpec {
         name: "web".into(),
         program: Program::Exec(vec!["httpd".into(), "-f".into()]),
         user: user.into(),
-        group: group.into(),
+        group: Some(group.into()),
         supplementary_gids: vec![],
         working_directory: "/srv".into(),
         environment: vec![],
@@ -103,6 +103,24 @@ fn the_search_is_execvps() {
 }
 
 #[test]
+fn without_a_group_it_is_the_users() {
+    let own = |user: &str| AppSpec { group: None, supplementary_gids: vec![12], ..app(user, "") };
+    let table = [
+        ("web", Ok(vec![81, 90])),
+        ("root", Ok(vec![0, 90])),
+        ("0", Ok(vec![0, 90])),
+        ("80", Ok(vec![81, 90])),
+        ("4242", Err("the image does not say in which group user 4242 is")),
+        ("/bin/ping", Err("the image does not say in which group user 5 is")),
+        ("nobody", Err("the image knows no user \"nobody\"")),
+    ];
+    for (user, expected) in table {
+        let got = resolve(&own(user), &facts()).map(|s| s.groups).map_err(|e| e.to_string());
+        assert_eq!(got, expected.map_err(str::to_owned), "{user}");
+    }
+}
+
+#[test]
 fn an_empty_program_is_an_error() {
     for arguments in [vec![], vec![String::new()]] {
         let app = AppSpec { program: Program::Exec(arguments), ..app("0", "0") };
@@ -125,8 +143,12 @@ fn a_console_is_login_or_the_login_shell() {
     let with_login = Facts { has_login: true, ..facts() };
     let spec = resolve(&console("web"), &with_login).unwrap();
     assert_eq!(spec.candidates, ["/usr/bin/login"]);
+    assert!(spec.login);
     assert_eq!((spec.arguments, spec.uid), (["login", "-p", "-f", "web"].map(str::to_owned).to_vec(), 0));
 
+    let spec = resolve(&console("81"), &facts()).map(|spec| spec.uid).map_err(|e| e.to_string());
+    assert_eq!(spec, Err("the image knows no user \"81\"".to_owned()));
+    assert_eq!(resolve(&console("80"), &facts()).unwrap().uid, 80);
     assert!(resolve(&console("nobody"), &facts()).is_err());
     // An image without passwd still has a root.
     let spec = resolve(&console("root"), &Facts::default()).unwrap();
