@@ -111,6 +111,11 @@ impl Pod {
         self.directory.join("mounts")
     }
 
+    /// Where its agent listens while it runs.
+    pub fn control(&self) -> PathBuf {
+        self.directory.join("control")
+    }
+
     /// Takes its lock; `None` if somebody else holds it.
     fn try_lock(&self) -> Tried {
         match Lock::try_exclusive(&self.directory.join(LOCK)) {
@@ -268,14 +273,22 @@ impl Store {
     /// # Errors
     /// Somebody else holds the lock: the pod is being prepared, runs, or is being removed. Or it has gone.
     pub fn lock_pod(&self, pod: &Pod) -> Result<LockedPod> {
+        self.try_lock_pod(pod)?.ok_or_else(|| self.busy(pod.id))
+    }
+
+    /// The same, or `None` if somebody else holds the lock.
+    ///
+    /// # Errors
+    /// The pod has gone, or cannot be locked for another reason.
+    pub fn try_lock_pod(&self, pod: &Pod) -> Result<Option<LockedPod>> {
         let id = pod.id;
         let mut seen = Some(pod.clone());
         // It may move on before its lock is reached, but not more often than there are places.
         for _ in PLACES {
             let Some(pod) = seen else { break };
             match pod.try_lock() {
-                Ok(Some(lock)) => return self.locked(id, lock),
-                Ok(None) => return Err(self.busy(id)),
+                Ok(Some(lock)) => return self.locked(id, lock).map(Some),
+                Ok(None) => return Ok(None),
                 Err(e) if e.errno() == Errno::ENOENT => seen = self.pod(id)?,
                 Err(e) => return Err(e).context(|| format!("cannot lock pod {id}")),
             }

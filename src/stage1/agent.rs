@@ -2,6 +2,13 @@
 //!
 //! On Linux it is the pod's PID 1, so it reaps whatever the app leaves behind, and when it ends the kernel ends everything
 //! else in the pod. It has one thread, an empty environment and no descriptors but those the runner gave it.
+//!
+//! It waits in one place for everything: what the runner says, the ends of processes, connections on the pod's control socket,
+//! and what those say who have connected. Nothing else waits. Messages are read as they come; whatever looks at a root that
+//! the pod may have changed happens in the process that is to become a program, which can hang without harm to others.
+
+mod app;
+mod sessions;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -12,17 +19,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use super::message::{Event, Job, Order, receive, send};
+use self::app::Main;
+use self::sessions::Sessions;
+use super::message::{Event, Heard, Job, Order, hear, receive, send};
 use crate::error::{Context, Error, Result, Told};
 use crate::isolation;
-use crate::stage2::exec::{Stdio, Surroundings, start};
+use crate::stage2::exec::Surroundings;
 use crate::stage2::facts::Facts;
-use crate::stage2::resolve::{resolve, resolve_handler};
-use crate::stage2::{AppSpec, ExecSpec};
 use crate::sys;
-use crate::sys::channel::Channel;
+use crate::sys::channel::{Channel, Listener};
 use crate::sys::process::Exit;
 use crate::sys::signal::Signals;
+use crate::sys::terminal::Size;
 
 /// The word that follows `jetpack` on the agent's command line. Not for people.
 pub const COMMAND: &str = "agent";
@@ -33,187 +41,144 @@ const CHANNEL: i32 = 3;
 /// The number of the descriptor that holds the pod's lock.
 const LOCK: i32 = 4;
 
+/// The number of the descriptor on which others connect.
+const CONTROL: i32 = 5;
+
 /// The number of the descriptor of the program's protected copy.
-const EXE: i32 = 5;
+const EXE: i32 = 6;
 
 /// Runs the pod that the runner describes. `arguments` are those after [`COMMAND`]. Returns this process's exit code; what
 /// went wrong was told to the runner.
 pub fn main(arguments: &[String]) -> u8 {
-    let Ok(channel) = sys::process::inherited(CHANNEL).map(Channel::from_fd) else { return 125 };
-    match Agent::begin(channel, arguments) {
-        Ok(agent) => agent.work(),
-        Err(()) => 125,
+    let Ok(mut channel) = sys::process::inherited(CHANNEL).map(Channel::from_fd) else { return 125 };
+    match Agent::enter(&mut channel, arguments) {
+        Ok(agent) => agent.work(channel),
+        Err(error) => {
+            // Without the runner there is nobody to tell.
+            let _ = send(&channel, &Event::Failed(Told::from(&error)), &[]);
+            125
+        }
     }
 }
 
 struct Agent {
-    channel: Channel,
     signals: Signals,
-    app: AppSpec,
-    facts: Facts,
     around: Surroundings,
-    terminal: Option<PathBuf>,
-    standard: [OwnedFd; 3],
+    main: Main,
+    sessions: Sessions,
     _lock: OwnedFd,
 }
 
 impl Agent {
-    /// Gets inside. An error was told to the runner already.
-    fn begin(channel: Channel, arguments: &[String]) -> std::result::Result<Agent, ()> {
-        Agent::enter(channel, arguments).map_err(|(channel, error)| {
-            // Without the runner there is nobody to tell.
-            let _ = send(&channel, &Event::Failed(Told::from(&error)), None);
-        })
+    /// Gets inside.
+    fn enter(channel: &mut Channel, arguments: &[String]) -> Result<Agent> {
+        let [backend, exe] = arguments else {
+            return Err(Error::new(format!("`{COMMAND}` is how Jetpack starts itself in a pod")));
+        };
+        let isolation = isolation::by_name(backend)?;
+        isolation.harden(exe, EXE)?;
+        // A session of its own, so that Ctrl-C on the runner's terminal is the runner's alone.
+        let _ = nix::unistd::setsid();
+        nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
+        let lock = sys::process::inherited(LOCK).context(|| "the pod's lock is missing")?;
+        let control = sys::process::inherited(CONTROL).and_then(Listener::from_fd);
+        let control = control.context(|| "the pod's control socket is missing")?;
+        let signals = Signals::catch(&[Signal::SIGCHLD]).context(|| "cannot wait for processes")?;
+        let Some(job) = receive::<Job>(channel)? else {
+            return Err(Error::new("the runner has gone"));
+        };
+        let inside = isolation.enter(&job.sandbox)?;
+        let around = Surroundings { root: inside.root, privileged: inside.privileged };
+        let terminal = job.app.terminal.as_ref().map(|_| open_terminal(channel, job.size)).transpose()?;
+        terminal.iter().try_for_each(|terminal| isolation.connect_console(terminal))?;
+        let facts = Facts::gather(&around.root, &job.app)?;
+        let main = Main::new(job.app, facts, terminal, standard_descriptors()?);
+        Ok(Agent { signals, around, main, sessions: Sessions::new(control), _lock: lock })
     }
 
-    fn enter(channel: Channel, arguments: &[String]) -> std::result::Result<Agent, (Channel, Error)> {
-        let entered = (|| {
-            let [backend, exe] = arguments else {
-                return Err(Error::new(format!("`{COMMAND}` is how Jetpack starts itself in a pod")));
-            };
-            let isolation = isolation::by_name(backend)?;
-            isolation.harden(exe, EXE)?;
-            // A session of its own, so that Ctrl-C on the runner's terminal is the runner's alone.
-            let _ = nix::unistd::setsid();
-            nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
-            let lock = sys::process::inherited(LOCK).context(|| "the pod's lock is missing")?;
-            let signals = Signals::catch(&[Signal::SIGCHLD]).context(|| "cannot wait for processes")?;
-            let Some((job, _)) = receive::<Job>(&channel)? else {
-                return Err(Error::new("the runner has gone"));
-            };
-            let inside = isolation.enter(&job.sandbox)?;
-            let around = Surroundings { root: inside.root, privileged: inside.privileged };
-            let terminal = job.app.terminal.as_ref().map(|_| open_terminal(&channel, &job)).transpose()?;
-            terminal.iter().try_for_each(|terminal| isolation.connect_console(terminal))?;
-            let facts = Facts::gather(&around.root, &job.app)?;
-            let standard = standard_descriptors()?;
-            Ok((signals, job.app, facts, around, terminal, standard, lock))
-        })();
-        match entered {
-            Ok((signals, app, facts, around, terminal, standard, lock)) => {
-                Ok(Agent { channel, signals, app, facts, around, terminal, standard, _lock: lock })
-            }
-            Err(error) => Err((channel, error)),
-        }
-    }
-
-    /// Runs the app with its handlers, and tells how it went.
-    fn work(self) -> u8 {
-        let event = match self.run() {
+    /// Runs the app with its handlers, and whatever else is asked for meanwhile; tells the runner how the app ended.
+    fn work(mut self, mut channel: Channel) -> u8 {
+        let event = match self.run(&mut channel) {
             Ok(exit) => Event::Exited(exit),
             Err(error) => Event::Failed(Told::from(&error)),
         };
-        match send(&self.channel, &event, None) {
+        self.sessions.end();
+        match send(&channel, &event, &[]) {
             Ok(()) => 0,
             Err(_) => 125,
         }
     }
 
-    /// pre-start, the program, post-stop (appc, aci.md): the last runs however the program ended, and also when it could not
-    /// be started, since pre-start has been through by then.
-    fn run(&self) -> Result<Exit> {
-        let program = resolve(&self.app, &self.facts)?;
-        if let Some(handler) = &self.app.pre_start {
-            let ended = self.run_handler(handler)?;
-            if !ended.success() {
-                let name = &self.app.name;
-                return Err(Error::new(format!("the pre-start handler of {name} failed: {ended}")));
-            }
-        }
-        let ended = self.run_program(&program);
-        if let Some(handler) = &self.app.post_stop {
-            let warning = match self.run_handler(handler) {
-                Ok(exit) if exit.success() => None,
-                Ok(exit) => Some(exit.to_string()),
-                Err(error) => Some(error.one_line()),
-            };
-            if let Some(warning) = warning {
-                let text = format!("the post-stop handler of {} failed: {warning}", self.app.name);
-                send(&self.channel, &Event::Warning(text), None)?;
-            }
-        }
-        ended
-    }
-
-    fn run_handler(&self, arguments: &[String]) -> Result<Exit> {
-        let spec = resolve_handler(&self.app, &self.facts, arguments)?;
-        let null = std::fs::File::open(self.around.root.join("dev/null")).or_else(|_| std::fs::File::open("/dev/null"));
-        let null = null.context(|| "cannot open /dev/null for a handler")?;
-        let slave = self.open_slave()?;
-        let output = |i: usize| slave.as_ref().map_or(self.standard[i].as_fd(), AsFd::as_fd);
-        self.run_process(
-            &spec,
-            Stdio { descriptors: [null.as_fd(), output(1), output(2)], controlling_terminal: false },
-        )
-    }
-
-    fn run_program(&self, spec: &ExecSpec) -> Result<Exit> {
-        let slave = self.open_slave()?;
-        if let Some(slave) = &slave {
-            // So that the app, whoever it is, can open its terminal by name. tty(1) and mesg(1) look at the mode.
-            let _ = nix::unistd::fchown(slave, Some(spec.uid.into()), None);
-        }
-        let of = |i: usize| slave.as_ref().map_or(self.standard[i].as_fd(), AsFd::as_fd);
-        let stdio = Stdio { descriptors: [of(0), of(1), of(2)], controlling_terminal: slave.is_some() };
-        self.run_process(spec, stdio)
-    }
-
-    fn open_slave(&self) -> Result<Option<std::fs::File>> {
-        let open = |path: &PathBuf| sys::terminal::open_slave(path).context(|| "cannot open the app's terminal");
-        self.terminal.as_ref().map(open).transpose()
-    }
-
-    /// Starts a program and waits for it, meanwhile reaping what it leaves and passing signals on.
-    fn run_process(&self, spec: &ExecSpec, stdio: Stdio<'_>) -> Result<Exit> {
-        let pid = start(spec, stdio, &self.around)?;
+    fn run(&mut self, channel: &mut Channel) -> Result<Exit> {
+        self.main.begin(&self.around)?;
         loop {
-            let mut ready = [
-                PollFd::new(self.channel.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut ready, PollTimeout::NONE) {
-                Err(Errno::EINTR) => continue,
-                other => other.context(|| "cannot wait for the app")?,
-            };
-            let ordered = ready[0].any().unwrap_or(false);
+            let (ordered, asking) = self.wait(channel)?;
+            if ordered {
+                self.obey(channel)?;
+            }
+            self.sessions.turn(&asking, &self.around, self.main.is_stopping());
             self.signals.pending();
-            while let Some((ended, exit)) = sys::process::reap_any().context(|| "cannot wait for the app")? {
-                if ended == pid {
-                    return Ok(exit);
+            while let Some((pid, exit)) = sys::process::reap_any().context(|| "cannot wait for the app")? {
+                if Some(pid) != self.main.pid() {
+                    // Or an orphan, of which nobody wants to know.
+                    self.sessions.ended(pid, exit);
+                    continue;
+                }
+                let outcome = self.main.ended(exit, &self.around);
+                self.main.warnings().try_for_each(|text| send(channel, &Event::Warning(text), &[]))?;
+                if let Some(outcome) = outcome {
+                    return outcome;
                 }
             }
-            if ordered {
-                self.obey(pid)?;
-            }
         }
+    }
+
+    /// Waits until something happens; says whether the runner has said something, and which of [`Sessions::interests`] have.
+    fn wait(&self, channel: &Channel) -> Result<(bool, Vec<bool>)> {
+        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let own = [readable(channel.as_fd()), readable(self.signals.as_fd())];
+        let mut ready: Vec<PollFd<'_>> =
+            own.into_iter().chain(self.sessions.interests().into_iter().map(readable)).collect();
+        let timeout = self.sessions.patience().map_or(PollTimeout::NONE, PollTimeout::from);
+        match poll(&mut ready, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context(|| "cannot wait for the app"),
+        }
+        let mut ready = ready.iter().map(|fd| fd.any().unwrap_or(false));
+        let ordered = ready.next().unwrap_or(false);
+        Ok((ordered, ready.skip(1).collect()))
     }
 
     /// Carries out what the runner orders. When the runner has gone, so does the pod.
-    fn obey(&self, pid: Pid) -> Result<()> {
-        match receive::<Order>(&self.channel)? {
-            Some((Order::Signal(number), _)) => {
-                if let Ok(signal) = Signal::try_from(number) {
-                    // The process may have ended in this moment; then there is nobody to signal.
-                    let _ = kill(pid, signal);
-                }
-                Ok(())
-            }
-            None => {
-                let _ = kill(pid, Signal::SIGKILL);
+    fn obey(&mut self, channel: &mut Channel) -> Result<()> {
+        match hear::<Order>(channel)? {
+            Heard::Message(Order::Signal(number), _) => self.main.pid().into_iter().for_each(|pid| signal(pid, number)),
+            Heard::Partial => {}
+            Heard::Closed => {
+                let _ = self.main.pid().map(|pid| kill(pid, Signal::SIGKILL));
+                self.sessions.end();
                 sys::process::exit_now(125)
             }
         }
+        Ok(())
     }
 }
 
-/// Makes the app's terminal and passes its master to the runner.
-fn open_terminal(channel: &Channel, job: &Job) -> Result<PathBuf> {
+/// Sends the process a signal. It may have ended in this moment; then there is nobody to signal.
+fn signal(pid: Pid, number: i32) {
+    if let Ok(signal) = Signal::try_from(number) {
+        let _ = kill(pid, signal);
+    }
+}
+
+/// Makes a terminal and passes its master to the other side.
+fn open_terminal(channel: &Channel, size: Option<Size>) -> Result<PathBuf> {
     let what = || "cannot make a terminal in the pod";
     let (master, slave) = sys::terminal::open_pty().context(what)?;
-    if let Some(size) = job.size {
+    if let Some(size) = size {
         sys::terminal::set_size(&master, size).context(what)?;
     }
-    send(channel, &Event::Terminal, Some(master.as_fd()))?;
+    send(channel, &Event::Terminal, &[master.as_fd()])?;
     Ok(slave)
 }
 

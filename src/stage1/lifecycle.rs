@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::prepare::{Allowance, SandboxRequest, app, mounts, sandbox, sandbox_name};
+use super::prepare::{Allowance, Prepared, SandboxRequest, app, mounts, sandbox, sandbox_name};
 use super::resolv::{self, HostFiles, Reach, UPSTREAM, choose};
 use super::run::Runner;
 use crate::appc::{PodManifest, RuntimeApp};
@@ -13,6 +13,7 @@ use crate::network::{self, Attachment};
 use crate::stage0::plan::{HOSTNAME, NETWORK};
 use crate::stage0::pod::{LockedPod, Pod, State};
 use crate::stage0::store::Store;
+use crate::stage2::AppSpec;
 use std::os::fd::AsFd;
 
 /// Facts about processes that the command line needs too.
@@ -23,11 +24,11 @@ const PLAIN_TERMINAL: &str = "vt100";
 
 /// The store together with the means to run its pods.
 pub struct Engine<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
     config: &'a Config,
     isolation: Box<dyn Isolation>,
     backend: &'static str,
-    warn: &'a dyn Fn(&str),
+    pub(super) warn: &'a dyn Fn(&str),
 }
 
 /// How to run a pod.
@@ -61,15 +62,28 @@ impl<'a> Engine<'a> {
     /// The pod is half-made, its sandbox cannot be made, or its app cannot be started.
     pub fn run(&self, locked: &mut LockedPod, options: &RunOptions) -> Result<Exit> {
         let manifest = locked.pod.manifest()?;
-        let [runtime] = manifest.apps.as_slice() else {
-            return Err(Error::new(format!("pod {} has {} apps", locked.pod.id, manifest.apps.len()))
-                .help("this version runs pods of one app"));
-        };
+        let runtime = the_app(&locked.pod, &manifest)?;
+        let wants_terminal = options.terminal || (runtime.app.is_none() && options.on_terminal);
+        let prepared = self.prepare_app(runtime, wants_terminal, options);
+        prepared.notices.iter().for_each(|notice| (self.warn)(notice));
+        self.run_app(locked, &manifest, prepared.app)
+    }
+
+    /// The app as the pod's manifest has it.
+    pub(super) fn prepare_app(&self, runtime: &RuntimeApp, terminal: bool, options: &RunOptions) -> Prepared {
+        let term = options.term.clone().unwrap_or_else(|| PLAIN_TERMINAL.to_owned());
+        let capabilities: Vec<&str> = self.config.get("allow.capabilities").unwrap_or("").split_whitespace().collect();
+        let allowance = Allowance { has_capabilities: self.isolation.has_capabilities(), capabilities: &capabilities };
+        app(runtime, terminal.then_some(term), allowance)
+    }
+
+    /// Runs the pod with this for its app.
+    pub(super) fn run_app(&self, locked: &mut LockedPod, manifest: &PodManifest, app: AppSpec) -> Result<Exit> {
         let network = network::by_name(manifest.annotations.get(NETWORK).unwrap_or("none"))?;
         self.store.begin_run(locked)?;
         let id = locked.pod.id.to_string();
         let attachment = network.attach(&id)?;
-        let ended = self.run_attached(locked, &manifest, runtime, attachment, options);
+        let ended = self.run_attached(locked, manifest, attachment, app);
         match (ended, network.detach(&id)) {
             (Ok(_), Err(error)) => Err(error),
             (Err(error), Err(undo)) => Err(error.and_undo(undo)),
@@ -81,29 +95,22 @@ impl<'a> Engine<'a> {
         &self,
         locked: &LockedPod,
         manifest: &PodManifest,
-        runtime: &RuntimeApp,
         attachment: Attachment,
-        options: &RunOptions,
+        app: AppSpec,
     ) -> Result<Exit> {
-        let wants_terminal = options.terminal || (runtime.app.is_none() && options.on_terminal);
-        let term = options.term.clone().unwrap_or_else(|| PLAIN_TERMINAL.to_owned());
-        let capabilities: Vec<&str> = self.config.get("allow.capabilities").unwrap_or("").split_whitespace().collect();
-        let allowance = Allowance { has_capabilities: self.isolation.has_capabilities(), capabilities: &capabilities };
-        let prepared = app(runtime, wants_terminal.then_some(term), allowance);
-        prepared.notices.iter().for_each(|notice| (self.warn)(notice));
-        let sandbox = self.sandbox(&locked.pod, manifest, runtime, attachment)?;
-        let runner =
-            Runner { isolation: &*self.isolation, backend: self.backend, lock: locked.lock.as_fd(), warn: self.warn };
-        runner.run(sandbox, prepared.app)
+        let sandbox = self.sandbox(&locked.pod, manifest, attachment)?;
+        let runner = Runner {
+            isolation: &*self.isolation,
+            backend: self.backend,
+            lock: locked.lock.as_fd(),
+            control: &locked.pod.control(),
+            warn: self.warn,
+        };
+        runner.run(sandbox, app)
     }
 
-    fn sandbox(
-        &self,
-        pod: &Pod,
-        manifest: &PodManifest,
-        runtime: &RuntimeApp,
-        attachment: Attachment,
-    ) -> Result<SandboxSpec> {
+    fn sandbox(&self, pod: &Pod, manifest: &PodManifest, attachment: Attachment) -> Result<SandboxSpec> {
+        let runtime = the_app(pod, manifest)?;
         let image = self.store.read_image(&runtime.image.id)?;
         let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         Ok(sandbox(SandboxRequest {
@@ -180,6 +187,16 @@ impl<'a> Engine<'a> {
     fn remove_sandbox(&self, pod: &Pod) -> Result<()> {
         let prefix = self.config.get("jail.namePrefix").unwrap_or("");
         self.isolation.remove(&sandbox_name(prefix, &pod.id.to_string()), &pod.record())
+    }
+}
+
+/// The only app of a pod.
+pub(super) fn the_app<'a>(pod: &Pod, manifest: &'a PodManifest) -> Result<&'a RuntimeApp> {
+    match manifest.apps.as_slice() {
+        [only] => Ok(only),
+        apps => {
+            Err(Error::new(format!("pod {} has {} apps", pod.id, apps.len())).help("this version runs pods of one app"))
+        }
     }
 }
 

@@ -1,11 +1,14 @@
-//! What runner and agent say to each other.
+//! What the agent of a pod and the processes of the host say to each other: its runner on the one side, and on the other those
+//! who connect to the pod's control socket.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result, Told};
 use crate::isolation::SandboxSpec;
 use crate::stage2::AppSpec;
-use crate::sys::channel::Channel;
+use crate::sys::channel::{Channel, Received};
 use crate::sys::process::Exit;
 use crate::sys::terminal::Size;
 
@@ -20,7 +23,25 @@ pub struct Job {
     pub size: Option<Size>,
 }
 
-/// What the runner says later.
+/// What somebody who has connected to the pod asks for, once.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Run a program in the pod: answered by [`Event::Started`] and [`Event::Exited`], or by [`Event::Failed`]. The message
+    /// brings standard input, output and error, unless the program gets a terminal. Orders may follow.
+    Exec(Box<Run>),
+}
+
+/// A program to run beside the app.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// The program; its handlers are not looked at.
+    pub app: AppSpec,
+    /// The size of its terminal, if it gets one and the person's has a size.
+    pub size: Option<Size>,
+}
+
+/// What the runner, or whoever has asked for a program, says later.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
@@ -32,33 +53,59 @@ pub enum Order {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// The descriptor that comes with this message is the master of the app's terminal.
+    /// The descriptor that comes with this message is the master of the program's terminal.
     Terminal,
     /// Something that the person should know, and that does not end the pod.
     Warning(String),
-    /// The app did not run to its end because of this.
+    /// The program that was asked for is about to begin. Not said of the app.
+    Started,
+    /// The app, or the program that was asked for, did not run to its end because of this.
     Failed(Told),
-    /// The app's program has ended like this, and its post-stop handler after it.
+    /// The program has ended like this; of the app, its post-stop handler too.
     Exited(Exit),
 }
 
-/// Sends `message`, with a descriptor if need be.
+/// Sends `message`, with descriptors if need be.
 ///
 /// # Errors
 /// The other side has gone.
-pub fn send<T: Serialize>(channel: &Channel, message: &T, fd: Option<std::os::fd::BorrowedFd<'_>>) -> Result<()> {
+pub fn send<T: Serialize>(channel: &Channel, message: &T, fds: &[BorrowedFd<'_>]) -> Result<()> {
     let bytes = serde_json::to_vec(message).context(|| "cannot write a message to the other half of the pod")?;
-    channel.send(&bytes, fd).context(|| "cannot send a message to the other half of the pod")
+    channel.send(&bytes, fds).context(|| "cannot send a message to the other half of the pod")
 }
 
-/// Receives a message and the descriptor with it; `None` when the other side has gone.
+/// What has been heard without waiting.
+#[derive(Debug)]
+pub enum Heard<T> {
+    /// A message, and the descriptors with it.
+    Message(T, Vec<OwnedFd>),
+    /// Nothing yet, or only a part.
+    Partial,
+    /// The other side has gone.
+    Closed,
+}
+
+const MISUNDERSTOOD: &str = "cannot understand the other half of the pod";
+
+/// Waits for a message; `None` when the other side has gone.
 ///
 /// # Errors
 /// The message is not of the kind expected.
-pub fn receive<T: for<'a> Deserialize<'a>>(channel: &Channel) -> Result<Option<(T, Option<std::os::fd::OwnedFd>)>> {
-    let what = || "cannot understand the other half of the pod";
-    match channel.receive().context(what)? {
-        None => Ok(None),
-        Some((bytes, fd)) => Ok(Some((serde_json::from_slice(&bytes).context(what)?, fd))),
+pub fn receive<T: for<'a> Deserialize<'a>>(channel: &mut Channel) -> Result<Option<T>> {
+    let received = channel.receive().context(|| MISUNDERSTOOD)?;
+    received.map(|(bytes, _)| serde_json::from_slice(&bytes).context(|| MISUNDERSTOOD)).transpose()
+}
+
+/// Hears what has been said.
+///
+/// # Errors
+/// The message is not of the kind expected.
+pub fn hear<T: for<'a> Deserialize<'a>>(channel: &mut Channel) -> Result<Heard<T>> {
+    match channel.try_receive().context(|| MISUNDERSTOOD)? {
+        Received::Message(bytes, fds) => {
+            Ok(Heard::Message(serde_json::from_slice(&bytes).context(|| MISUNDERSTOOD)?, fds))
+        }
+        Received::Partial => Ok(Heard::Partial),
+        Received::Closed => Ok(Heard::Closed),
     }
 }

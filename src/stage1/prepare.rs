@@ -134,6 +134,59 @@ pub fn app(runtime: &RuntimeApp, terminal: Option<String>, allowance: Allowance<
     Prepared { app: spec, notices: limits.notices }
 }
 
+/// What a person wants to run in a pod beside its app, or instead of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A program.
+    Command(Command),
+    /// A login shell of this user.
+    Console(String),
+}
+
+/// A program, and what is to be different from the app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program and its arguments.
+    pub arguments: Vec<String>,
+    /// As whom, as in [`AppSpec::user`]. Unless a group is given too, in those groups that this user is in.
+    pub user: Option<String>,
+    /// In which group, as in [`AppSpec::group`].
+    pub group: Option<String>,
+    /// Where it starts: an absolute path.
+    pub directory: Option<String>,
+    /// Variables beside, or instead of, the app's.
+    pub environment: Vec<(String, String)>,
+}
+
+/// What a person wants to run, with the limits of the app in whose root it runs.
+pub fn wanted(app: AppSpec, wanted: Wanted) -> AppSpec {
+    let mut spec = AppSpec { pre_start: None, post_stop: None, ..app };
+    match wanted {
+        Wanted::Console(user) => {
+            spec.program = Program::Console(user);
+            // A login begins with an environment of its own.
+            spec.environment = Vec::new();
+        }
+        Wanted::Command(command) => {
+            spec.program = Program::Exec(command.arguments);
+            if let Some(user) = command.user {
+                spec.user = user;
+                spec.group = None;
+                spec.supplementary_gids = Vec::new();
+            }
+            spec.group = command.group.or(spec.group);
+            spec.working_directory = command.directory.unwrap_or(spec.working_directory);
+            for (name, value) in command.environment {
+                match spec.environment.iter_mut().find(|(known, _)| *known == name) {
+                    Some(known) => known.1 = value,
+                    None => spec.environment.push((name, value)),
+                }
+            }
+        }
+    }
+    spec
+}
+
 #[derive(Default)]
 struct Limits {
     capabilities: Vec<String>,

@@ -168,3 +168,49 @@ fn retaining_all_system_calls_is_to_have_no_filter() {
         assert_eq!((prepared.app.seccomp, prepared.notices), (seccomp, ignored), "{list}");
     }
 }
+
+fn command(user: Option<&str>, group: Option<&str>) -> Wanted {
+    Wanted::Command(Command {
+        arguments: vec!["ls".to_owned(), "-l".to_owned()],
+        user: user.map(str::to_owned),
+        group: group.map(str::to_owned),
+        directory: None,
+        environment: vec![("A".to_owned(), "new".to_owned()), ("C".to_owned(), "d".to_owned())],
+    })
+}
+
+#[test]
+fn a_command_is_as_the_app_but_for_what_was_asked() {
+    let more = r#", "workingDirectory": "/srv", "supplementaryGIDs": [7], "environment": [{"name": "A", "value": "b"}],
+        "eventHandlers": [{"name": "pre-start", "exec": ["/pre"]}, {"name": "post-stop", "exec": ["/post"]}]"#;
+    let app = app(&runtime(more), None, LINUX).app;
+    let made = wanted(app.clone(), command(None, None));
+    let expected = AppSpec {
+        program: Program::Exec(vec!["ls".to_owned(), "-l".to_owned()]),
+        environment: vec![("A".to_owned(), "new".to_owned()), ("C".to_owned(), "d".to_owned())],
+        pre_start: None,
+        post_stop: None,
+        ..app.clone()
+    };
+    assert_eq!(made, expected);
+    for (given, expected) in [
+        ((Some("joe"), None), ("joe", None, vec![])),
+        ((Some("joe"), Some("mail")), ("joe", Some("mail"), vec![])),
+        ((None, Some("mail")), ("www", Some("mail"), vec![7])),
+    ] {
+        let made = wanted(app.clone(), command(given.0, given.1));
+        let got = (made.user.as_str(), made.group.as_deref(), made.supplementary_gids.clone());
+        assert_eq!(got, expected, "{given:?}");
+    }
+}
+
+#[test]
+fn a_console_keeps_the_limits_and_nothing_else() {
+    let more = r#", "environment": [{"name": "HOME", "value": "/tmp"}],
+        "isolators": [{"name": "os/linux/no-new-privileges", "value": true}]"#;
+    let made = wanted(app(&runtime(more), None, LINUX).app, Wanted::Console("joe".to_owned()));
+    assert_eq!(
+        (made.program, made.environment, made.no_new_privileges),
+        (Program::Console("joe".to_owned()), vec![], true)
+    );
+}

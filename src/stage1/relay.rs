@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
 
+use super::session::HARMLESS;
 use crate::sys;
 use crate::sys::signal::Signals;
 
@@ -100,8 +100,7 @@ impl Relay {
                 Ok(_) => {}
             }
             let [writable, signalled] = ready.map(|r| r.any().unwrap_or(false));
-            let harmless = [Signal::SIGWINCH, Signal::SIGCONT, Signal::SIGTSTP];
-            if signalled && signals.pending().iter().any(|signal| !harmless.contains(signal)) {
+            if signalled && signals.pending().iter().any(|signal| !HARMLESS.contains(signal)) {
                 return;
             }
             if writable {

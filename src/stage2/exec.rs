@@ -14,6 +14,7 @@ use super::ExecSpec;
 use super::facts::below;
 use crate::error::{Blame, Context, Error, Result, Told};
 use crate::sys;
+use crate::sys::process::Exit;
 
 /// Where a program's input and output go, and whether it owns the terminal.
 #[derive(Clone, Copy, Debug)]
@@ -33,44 +34,58 @@ pub struct Surroundings {
     pub privileged: bool,
 }
 
-/// Starts the program and returns once it executes.
+/// A process that is to become a program, or has become it. Nobody waits for that: what it could not do is read when it has
+/// ended.
+#[derive(Debug)]
+pub struct Child {
+    /// Its number.
+    pub pid: Pid,
+    report: OwnedFd,
+}
+
+impl Child {
+    /// What became of the process, of which somebody has learned how it ended.
+    ///
+    /// # Errors
+    /// It did not become the program: the working directory or the program is not there ([`Blame::NotFound`] for the program),
+    /// it cannot be executed ([`Blame::CannotExecute`]), or the process cannot become what it should.
+    pub fn ended(self, exit: Exit) -> Result<Exit> {
+        let mut report = Vec::new();
+        File::from(self.report).read_to_end(&mut report).context(|| "cannot hear from the app's process")?;
+        if report.is_empty() {
+            return Ok(exit);
+        }
+        let told: Told = serde_json::from_slice(&report).context(|| "cannot understand the app's process")?;
+        Err(told.into())
+    }
+}
+
+/// Starts a process that does `work`, which ends with [`become_program`] or with what went wrong before it.
 ///
 /// # Errors
-/// The working directory or the program is not there ([`Blame::NotFound`] for the program), it cannot be executed
-/// ([`Blame::CannotExecute`]), or the process cannot become what it should.
-pub fn start(spec: &ExecSpec, stdio: Stdio<'_>, around: &Surroundings) -> Result<Pid> {
+/// No process can be made.
+pub fn start(work: impl FnOnce() -> Error) -> Result<Child> {
     let (read, write) = sys::process::pipe().context(|| "cannot start the app")?;
-    let child = || become_program(spec, stdio, around, &write);
-    let pid = sys::process::fork(child).context(|| "cannot start the app")?;
-    drop(write);
-    let mut report = Vec::new();
-    File::from(read).read_to_end(&mut report).context(|| "cannot hear from the app's process")?;
-    if report.is_empty() {
-        return Ok(pid);
-    }
-    let _ = sys::process::wait(pid);
-    let told: Told = serde_json::from_slice(&report).context(|| "cannot understand the app's process")?;
-    Err(told.into())
-}
-
-fn tell(error: &Error, pipe: OwnedFd) {
-    // Without the report the exit code remains; there is nothing better to do here.
-    let _ = serde_json::to_writer(File::from(pipe), &Told::from(error));
-}
-
-/// In the new process: everything up to execve(2). Returns only when it fails.
-fn become_program(spec: &ExecSpec, stdio: Stdio<'_>, around: &Surroundings, report: &OwnedFd) -> i32 {
-    // Above the descriptors that the app will have, so that arranging those leaves it alone.
-    let report = match sys::process::duplicate_above(report.as_fd(), 2) {
-        Ok(report) => report,
-        Err(_) => return i32::from(Blame::Runtime.exit_code()),
+    let child = || {
+        // Above the descriptors that the app will have, so that arranging those leaves it alone.
+        let Ok(report) = sys::process::duplicate_above(write.as_fd(), 2) else {
+            return i32::from(Blame::Runtime.exit_code());
+        };
+        let error = work();
+        // Without the report the exit code remains; there is nothing better to do here.
+        let _ = serde_json::to_writer(File::from(report), &Told::from(&error));
+        i32::from(error.exit_code())
     };
-    let error = match prepare_process(spec, stdio, around) {
+    let pid = sys::process::fork(child).context(|| "cannot start the app")?;
+    Ok(Child { pid, report: read })
+}
+
+/// In a new process: everything up to execve(2). Returns only when it fails.
+pub fn become_program(spec: &ExecSpec, stdio: Stdio<'_>, around: &Surroundings) -> Error {
+    match prepare_process(spec, stdio, around) {
         Ok(()) => execute(spec, &around.root),
         Err(error) => error,
-    };
-    tell(&error, report);
-    i32::from(error.exit_code())
+    }
 }
 
 fn prepare_process(spec: &ExecSpec, stdio: Stdio<'_>, around: &Surroundings) -> Result<()> {
@@ -78,8 +93,15 @@ fn prepare_process(spec: &ExecSpec, stdio: Stdio<'_>, around: &Surroundings) -> 
     nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
     let terminal = stdio.controlling_terminal.then_some(stdio.descriptors[0]);
     sys::terminal::new_session(terminal).context(|| "cannot begin a session for the app")?;
+    if let Some(terminal) = terminal {
+        // So that the app, whoever it is, can open its terminal by name. tty(1) and mesg(1) look at the mode.
+        let _ = nix::unistd::fchown(terminal, Some(spec.uid.into()), None);
+    }
     change_directory(spec, &around.root)?;
     if around.privileged {
+        if spec.login {
+            sys::os::forget_login();
+        }
         let ExecSpec { uid, gid, groups, capabilities, no_new_privileges, seccomp, .. } = spec;
         sys::os::become_app(*uid, *gid, groups, capabilities, *no_new_privileges, *seccomp)
             .context(|| format!("cannot become user {} and group {}", spec.uid, spec.gid))?;

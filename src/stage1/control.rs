@@ -1,0 +1,97 @@
+//! The control socket of a pod that runs: by it other commands reach the agent, and the runner has no part in what they say.
+//!
+//! It stands in the pod's directory, where nobody but root comes, and which no pod sees. The runner listens on it before the
+//! agent begins, so that whoever connects early waits, and leaves it to the agent alone, so that nobody waits for an agent
+//! that has gone.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::message::{Request, Run};
+use super::session::{Program, Session, catch_signals, refuse_directories};
+use crate::error::{Context, Error, Result};
+use crate::stage2::AppSpec;
+use crate::sys;
+use crate::sys::channel::Channel;
+use crate::sys::process::Exit;
+
+/// Makes the socket of a pod whose lock this process holds, in place of one that a killed runner left.
+pub(super) fn listen(path: &Path) -> Result<OwnedFd> {
+    let what = || format!("cannot make {}", path.display());
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).context(what),
+        _ => {}
+    }
+    let (directory, name) = open_directory(path).context(what)?;
+    sys::os::listen_at(directory.as_fd(), &name).context(what)
+}
+
+/// Removes the socket. Nobody listens on it any more: one that stays is in nobody's way.
+pub(super) fn forget(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}
+
+fn open_directory(path: &Path) -> std::io::Result<(File, String)> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok((File::open(path.parent().unwrap_or(path))?, name.unwrap_or_default()))
+}
+
+/// A connection to the agent of a pod.
+#[derive(Debug)]
+pub struct Connection {
+    pod: String,
+    channel: Channel,
+}
+
+/// Connects to the agent of the pod called `pod`, whose control socket is at `path`; `None` if nobody listens there: the pod
+/// does not run, or not yet, or no more.
+///
+/// # Errors
+/// The socket cannot be reached for another reason.
+pub fn attach(pod: &str, path: &Path) -> Result<Option<Connection>> {
+    let what = || format!("cannot connect to pod {pod}");
+    let (directory, name) = match open_directory(path) {
+        // It has moved on.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.context(what)?,
+    };
+    match sys::os::connect_at(directory.as_fd(), &name) {
+        Ok(socket) => Ok(Some(Connection { pod: pod.to_owned(), channel: Channel::from_fd(socket) })),
+        Err(e) if matches!(e.errno(), Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
+        Err(e) => Err(e).context(what),
+    }
+}
+
+impl Connection {
+    /// Runs a program in the pod, and returns when it has ended. When the pod ends first, that is told as a warning, and the
+    /// program was killed.
+    ///
+    /// # Errors
+    /// The program cannot be started, or the pod has ended before it was.
+    pub fn run(self, app: AppSpec, warn: &dyn Fn(&str)) -> Result<Exit> {
+        let Connection { pod, channel } = self;
+        let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        let standard = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        let fds = if app.terminal.is_some() { &[][..] } else { &standard[..] };
+        if !fds.is_empty() {
+            refuse_directories(standard)?;
+        }
+        let request = Request::Exec(Box::new(Run { app, size: sys::terminal::size(&stdin) }));
+        let mut session = Session::new(channel, Program::Asked, catch_signals()?, warn);
+        let served = session.hold(&request, fds);
+        match (session.hang_up().finish(), served) {
+            ((_, Some(outcome)), _) => outcome,
+            ((Program::Begun, None), _) => {
+                warn(&format!("pod {pod} has ended, and the command with it"));
+                Ok(Exit::Signal(nix::sys::signal::Signal::SIGKILL as i32))
+            }
+            ((_, None), served) => {
+                let what = format!("pod {pod} has ended before the command began");
+                Err(served.err().map_or_else(|| Error::new(&*what), |error| Error::with_source(&*what, error)))
+            }
+        }
+    }
+}
