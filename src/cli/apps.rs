@@ -44,7 +44,7 @@ App flags, after its image:
       --readonly-rootfs    the app may not write to its root filesystem
   -- ARGUMENTS             arguments for the program; for an image without one, the command";
 
-fn variable(text: &str) -> std::result::Result<(String, String), String> {
+pub(super) fn variable(text: &str) -> std::result::Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }

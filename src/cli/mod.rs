@@ -4,6 +4,7 @@
 //! global options, the configuration, the store, and how errors and exit codes look.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -13,13 +14,15 @@ use crate::error::{Context, Error, Result};
 use crate::stage0::keystore::Policy;
 use crate::stage0::store::Store;
 use crate::stage1;
-use crate::stage1::lifecycle::is_root;
+use crate::stage1::lifecycle::{RunOptions, is_root};
 
 mod apps;
 mod completions;
 mod config;
+mod console;
 mod destroy;
 mod destroy_image;
+mod exec;
 mod image_manifest;
 mod images;
 mod import;
@@ -33,6 +36,7 @@ mod progress;
 mod run;
 mod saveid;
 mod show_image;
+mod target;
 mod version;
 
 /// Exit code of Jetpack's own failures, wrong usage included: a program's exit codes are its own.
@@ -62,6 +66,7 @@ Examples:
   jetpack --insecure-options image import app.aci          bring an unsigned image in
   jetpack run -t app                                       make a pod of it and run it on this terminal
   jetpack run --destroy app --user nobody -- --version     the same once, as another user, with an argument
+  jetpack exec POD ps                                      a command in a pod, beside its app
   jetpack list                                             the pods that are here
 
 Exit codes: the app's own; 128+N if signal N killed it; 125 Jetpack failed; 126 the app's program cannot be
@@ -120,6 +125,8 @@ enum Command {
     DestroyImage(destroy_image::DestroyImage),
     Prepare(prepare::Prepare),
     Run(run::Run),
+    Exec(exec::Exec),
+    Console(console::Console),
     List(list::List),
     Manifest(manifest::ShowManifest),
     Destroy(destroy::Destroy),
@@ -209,6 +216,15 @@ impl Host {
     }
 }
 
+/// How something runs for the person at this terminal, if it is one; on one of the pod's if `terminal`.
+fn options(terminal: bool) -> RunOptions {
+    RunOptions {
+        terminal,
+        on_terminal: std::io::stdin().is_terminal(),
+        term: std::env::var("TERM").ok().filter(|term| !term.is_empty()),
+    }
+}
+
 fn run(cli: Cli) -> Result<u8> {
     let command = match cli.command {
         // Needs no configuration, and so works where that is broken or may not be read.
@@ -230,6 +246,8 @@ fn run(cli: Cli) -> Result<u8> {
         Command::DestroyImage(command) => command.run(&host),
         Command::Prepare(command) => command.run(&host),
         Command::Run(command) => command.run(&host),
+        Command::Exec(command) => command.run(&host),
+        Command::Console(command) => command.run(&host),
         Command::List(command) => command.run(&host),
         Command::Manifest(command) => command.run(&host),
         Command::Destroy(command) => command.run(&host),

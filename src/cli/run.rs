@@ -1,17 +1,15 @@
 //! `jetpack run`
 
-use std::io::IsTerminal;
-
 use clap::Args;
 
 use super::prepare::{PodArgs, create};
 use super::saveid::SaveId;
-use super::{Host, apps};
+use super::{Host, apps, options};
 use crate::appc::RuntimeApp;
 use crate::error::{Error, Result};
 use crate::stage0::pod::Pod;
 use crate::stage0::store::Store;
-use crate::stage1::lifecycle::{Engine, Exit, RunOptions};
+use crate::stage1::lifecycle::{Engine, Exit};
 
 /// Run a pod: one that is here, or a new one of an image
 ///
@@ -47,11 +45,7 @@ impl Run {
         let warn = |text: &str| host.warn(text);
         let engine = Engine::new(&store, &host.config, &warn)?;
         engine.reap()?;
-        let options = RunOptions {
-            terminal: self.terminal,
-            on_terminal: std::io::stdin().is_terminal(),
-            term: std::env::var("TERM").ok().filter(|term| !term.is_empty()),
-        };
+        let options = options(self.terminal);
         let (saveid, destroy) = (self.saveid, self.destroy);
         let (pod, made) = choose(self.pod, host, &store, &self.apps)?;
         let mut locked = store.lock_pod(&pod)?;

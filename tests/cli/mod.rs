@@ -6,6 +6,7 @@ mod bad_references;
 mod config;
 mod escapes;
 mod events;
+mod exec;
 mod images;
 mod import;
 mod info;

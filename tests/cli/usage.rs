@@ -10,7 +10,7 @@ fn every_command_has_a_help_that_lists_its_options() {
     let everywhere = ["--config", "-o", "--insecure-options", "--format", "-q, --quiet", "-v, --verbose", "-h, --help"];
     let app = ["--name", "--exec", "--user", "--group", "--env", "--workdir", "--readonly-rootfs", "-- ARGUMENTS"];
     let pod = ["--hostname", "--net", "--saveid"];
-    let table: [(&str, Vec<&str>); 13] = [
+    let table: [(&str, Vec<&str>); 15] = [
         ("init", vec![]),
         ("config", vec!["[VAR]..."]),
         ("version", vec![]),
@@ -21,6 +21,8 @@ fn every_command_has_a_help_that_lists_its_options() {
         ("destroy-image", vec!["<IMAGE>..."]),
         ("prepare", [&["<IMAGE>...", "-n"], &pod[..], &app].concat()),
         ("run", [&["<POD|IMAGE>...", "-t", "--destroy"], &pod[..], &app].concat()),
+        ("exec", vec!["<POD[:APP]>", "<COMMAND>...", "-t", "--user", "--group", "--cwd", "--env"]),
+        ("console", vec!["<POD[:APP]>", "-u"]),
         ("list", vec!["-H"]),
         ("manifest", vec!["<POD>"]),
         ("destroy", vec!["<POD>..."]),
@@ -60,7 +62,7 @@ fn versions() {
 #[test]
 fn wrong_usage_is_125_and_says_what_is_wrong() {
     let jetpack = Jetpack::fake();
-    let table: [(&[&str], &str); 11] = [
+    let table: [(&[&str], &str); 15] = [
         (&[], "Usage: jetpack"),
         (&["fly"], "unrecognized subcommand 'fly'"),
         (&["imges"], "'images'"),
@@ -69,6 +71,10 @@ fn wrong_usage_is_125_and_says_what_is_wrong() {
         (&["import"], "<LOCATION>"),
         (&["destroy"], "<POD>..."),
         (&["run"], "<POD|IMAGE>..."),
+        (&["exec"], "<POD[:APP]>"),
+        (&["exec", "x"], "<COMMAND>..."),
+        (&["exec", "x", "--usr", "y", "ls"], "unexpected argument '--usr'"),
+        (&["console", "x:"], "no app is named after the colon"),
         (&["--format", "xml", "list"], "invalid value 'xml'"),
         (&["--insecure-options", "all", "list"], "invalid value 'all'"),
         (&["import", "--name", "No Name", "x"], "invalid value 'No Name'"),
