@@ -20,6 +20,7 @@ mod apps;
 mod completions;
 mod config;
 mod console;
+mod cp;
 mod destroy;
 mod destroy_image;
 mod exec;
@@ -127,6 +128,7 @@ enum Command {
     Run(run::Run),
     Exec(exec::Exec),
     Console(console::Console),
+    Cp(cp::Cp),
     List(list::List),
     Manifest(manifest::ShowManifest),
     Destroy(destroy::Destroy),
@@ -248,6 +250,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Run(command) => command.run(&host),
         Command::Exec(command) => command.run(&host),
         Command::Console(command) => command.run(&host),
+        Command::Cp(command) => command.run(&host),
         Command::List(command) => command.run(&host),
         Command::Manifest(command) => command.run(&host),
         Command::Destroy(command) => command.run(&host),

@@ -12,7 +12,7 @@
 //!   access, flags that the filesystem itself sets.
 //!
 //! Sockets are left out, counted in [`Packed::warnings`]. Nothing is followed and no mount point is entered: one in the way is
-//! an error. The tree has to be at rest, and a file that changes while it is read is an error.
+//! an error, unless [`Selection::OneFilesystem`] leaves it out. The tree has to be at rest, and a file that changes while it is read is an error.
 
 mod entry;
 mod select;
@@ -27,6 +27,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use sha2::{Digest, Sha512};
 
@@ -46,6 +47,8 @@ const BUFFER: usize = 256 << 10;
 pub enum Selection {
     /// All of it.
     All,
+    /// All of it but what is mounted in it, which is counted in [`Packed::warnings`].
+    OneFilesystem,
     /// These paths, relative to the root and without `.` and `..`, and the directories on the way to them. A directory is
     /// written without what is in it, unless that is selected too.
     Paths(BTreeSet<PathBuf>),
@@ -73,7 +76,9 @@ pub fn pack(manifest: &[u8], root: BorrowedFd<'_>, selection: &Selection, out: i
         return Err(Error::new(format!("the manifest has {} bytes, more than {MAX_MANIFEST}", manifest.len())));
     }
     let archive = Archive { out, hash: Sha512::new(), size: 0 };
-    let mut pack = Pack { archive, links: HashMap::new(), warnings: Warnings::default(), files: 0, buffer: Vec::new() };
+    let leave_mounts = *selection == Selection::OneFilesystem;
+    let (links, warnings) = (HashMap::new(), Warnings::default());
+    let mut pack = Pack { archive, leave_mounts, links, warnings, files: 0, buffer: Vec::new() };
     pack.archive.add(&Entry::file(b"manifest", manifest.len() as u64).to_bytes()?)?;
     pack.archive.add(manifest)?;
     pack.archive.pad()?;
@@ -133,6 +138,7 @@ impl<W: Write> Archive<W> {
 /// An archive of a tree while it is written.
 struct Pack<W> {
     archive: Archive<W>,
+    leave_mounts: bool,
     /// The name in the archive of the first of the names of a file.
     links: HashMap<(libc::dev_t, libc::ino_t), Vec<u8>>,
     warnings: Warnings,
@@ -146,6 +152,11 @@ impl<W: Write> Pack<W> {
         let kind = file_type(stat);
         if kind == SFlag::S_IFSOCK {
             self.warnings.count("sockets are left out");
+            return Ok(());
+        }
+        if self.leave_mounts && is_mount_point(walk) {
+            self.warnings.count("what is mounted there is left out");
+            walk.skip();
             return Ok(());
         }
         let name = name_in_archive(path);
@@ -196,6 +207,11 @@ impl<W: Write> Pack<W> {
         }
         self.archive.pad()
     }
+}
+
+/// Whether something is mounted on the present entry.
+fn is_mount_point(walk: &mut Walk) -> bool {
+    !walk.path().as_os_str().is_empty() && walk.node().is_err_and(|error| error.errno() == Errno::EXDEV)
 }
 
 /// The name of a path of the tree in the archive.

@@ -36,10 +36,10 @@ enum Header {
 }
 
 /// Writes the file or directory `source` to `out`. A link at its end is copied as one, unless `follow`; a directory that is named
-/// with `/.` at its end is meant for what is in it. Gives what no archive holds and was left out.
+/// with `/.` at its end is meant for what is in it. What is mounted in it stays where it is. Gives what was left out.
 ///
 /// # Errors
-/// It is not there or cannot be read, or a mount point is in it.
+/// It is not there or cannot be read.
 pub fn give(source: &Path, follow: bool, out: impl Write) -> Result<Vec<String>> {
     let what = || format!("cannot read {}", source.display());
     let text = source.as_os_str().as_bytes();
@@ -56,7 +56,7 @@ pub fn give(source: &Path, follow: bool, out: impl Write) -> Result<Vec<String>>
             let only = Selection::Paths([PathBuf::from(file)].into());
             (parent.to_owned(), Header::File(name), only)
         }
-        _ => (resolved.clone(), Header::Directory(name().filter(|_| !contents)), Selection::All),
+        _ => (resolved.clone(), Header::Directory(name().filter(|_| !contents)), Selection::OneFilesystem),
     };
     let root = File::open(root).context(what)?;
     let header = serde_json::to_vec(&header).context(what)?;

@@ -17,3 +17,4 @@ mod relay;
 pub mod resolv;
 pub mod run;
 mod session;
+pub mod transfer;

@@ -9,7 +9,7 @@ use crate::appc::{
 use crate::error::{Error, Result};
 use crate::isolation::{NetworkView, RootSpec, SandboxSpec, VolumeMount};
 use crate::network::Attachment;
-use crate::stage2::{AppSpec, Program};
+use crate::stage2::{AppSpec, Program, Transfer};
 use crate::sys::process::Seccomp;
 use crate::sys::rootfs::RootFs;
 
@@ -141,6 +141,8 @@ pub enum Wanted {
     Command(Command),
     /// A login shell of this user.
     Console(String),
+    /// No program: files go through standard output or input.
+    Transfer(Transfer),
 }
 
 /// A program, and what is to be different from the app.
@@ -167,6 +169,7 @@ pub fn wanted(app: AppSpec, wanted: Wanted) -> AppSpec {
             // A login begins with an environment of its own.
             spec.environment = Vec::new();
         }
+        Wanted::Transfer(transfer) => spec.program = Program::Transfer(transfer),
         Wanted::Command(command) => {
             spec.program = Program::Exec(command.arguments);
             if let Some(user) = command.user {

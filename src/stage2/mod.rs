@@ -54,6 +54,37 @@ pub enum Program {
     Exec(Vec<String>),
     /// A login shell of this user.
     Console(String),
+    /// No program: files go through standard output or input, by the hands of the agent.
+    Transfer(Transfer),
+}
+
+/// Files that leave a pod or come into it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transfer {
+    /// What is at `path` goes to standard output; if that is a link, what it leads to if `follow`, else the link.
+    Give {
+        /// A path.
+        path: String,
+        /// Whether a link at its end is followed.
+        follow: bool,
+    },
+    /// What comes on standard input goes to `path`.
+    Take {
+        /// A path.
+        path: String,
+        /// Whether it keeps its owners, and the rights that go with them.
+        keep: bool,
+    },
+}
+
+/// What a process of the app is to do, with nothing left to look up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Become a program.
+    Execute(Box<ExecSpec>),
+    /// Move files.
+    Transfer(Transfer),
 }
 
 /// Everything that execve(2) and the calls before it need: numbers and paths, nothing left to look up.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::facts::{Facts, LOGIN};
 use super::users::User;
-use super::{AppSpec, ExecSpec, Program};
+use super::{AppSpec, ExecSpec, Program, Work};
 use crate::error::{Error, Result};
 
 /// The `PATH` that appc prescribes (ace.md, Execution Environment).
@@ -13,18 +13,20 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 /// What the variable `container` says.
 pub const CONTAINER: &str = "jetpack";
 
-/// Resolves the app's program.
+/// Resolves what the app runs.
 ///
 /// # Errors
 /// The image does not know the user or the group, or there is nothing to execute.
-pub fn resolve(app: &AppSpec, facts: &Facts) -> Result<ExecSpec> {
-    match &app.program {
+pub fn resolve(app: &AppSpec, facts: &Facts) -> Result<Work> {
+    let spec = match &app.program {
         Program::Exec(arguments) => {
             let identity = Identity::find(app, facts)?;
             assemble(app, identity, arguments.clone())
         }
         Program::Console(user) => console(app, facts, user),
-    }
+        Program::Transfer(transfer) => return Ok(Work::Transfer(transfer.clone())),
+    };
+    spec.map(|spec| Work::Execute(Box::new(spec)))
 }
 
 /// Resolves an event handler: root runs it, with the app's environment and directory.

@@ -31,6 +31,14 @@ fn facts() -> Facts {
     }
 }
 
+/// What the app executes.
+fn resolve(app: &AppSpec, facts: &Facts) -> Result<ExecSpec> {
+    match super::resolve(app, facts)? {
+        Work::Execute(spec) => Ok(*spec),
+        Work::Transfer(_) => panic!("nothing is executed"),
+    }
+}
+
 #[test]
 fn users_and_groups_by_name_number_and_path() {
     let table = [

@@ -4,6 +4,7 @@ mod bad_archives;
 mod bad_compression;
 mod bad_references;
 mod config;
+mod cp;
 mod escapes;
 mod events;
 mod exec;

@@ -1,6 +1,7 @@
 //! Real pods: needs root.
 
 mod capabilities;
+mod cp;
 mod descriptors;
 mod devices;
 mod filesystems;

@@ -23,7 +23,7 @@ pub(super) struct Wanted {
 impl<'a> Select<'a> {
     pub(super) fn new(selection: &'a Selection) -> Self {
         Select(match selection {
-            Selection::All => None,
+            Selection::All | Selection::OneFilesystem => None,
             Selection::Paths(paths) => Some(paths.iter().peekable()),
         })
     }

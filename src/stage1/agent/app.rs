@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use nix::unistd::Pid;
 
+use super::super::transfer::perform;
 use crate::error::{Context, Error, Result};
 use crate::stage2::exec::{Child, Stdio, Surroundings, become_program, start};
 use crate::stage2::facts::Facts;
 use crate::stage2::resolve::{resolve, resolve_handler};
-use crate::stage2::{AppSpec, ExecSpec};
+use crate::stage2::{AppSpec, Work};
 use crate::sys;
 use crate::sys::process::Exit;
 
@@ -28,7 +29,7 @@ pub(super) struct Main {
 
 enum Stage {
     /// The pre-start handler runs; this program comes after it.
-    PreStart(Box<ExecSpec>),
+    PreStart(Work),
     Program,
     /// The post-stop handler runs; the program ended so.
     PostStop(Result<Exit>),
@@ -52,7 +53,7 @@ impl Main {
         match self.app.pre_start.clone() {
             Some(handler) => {
                 self.child = Some(self.start_handler(&handler, around)?);
-                self.stage = Stage::PreStart(Box::new(program));
+                self.stage = Stage::PreStart(program);
             }
             None => self.child = Some(self.start_program(&program, around)?),
         }
@@ -135,11 +136,11 @@ impl Main {
         start(|| become_program(&spec, stdio, around))
     }
 
-    fn start_program(&self, spec: &ExecSpec, around: &Surroundings) -> Result<Child> {
+    fn start_program(&self, work: &Work, around: &Surroundings) -> Result<Child> {
         let slave = self.open_slave()?;
         let of = |i: usize| slave.as_ref().map_or(self.standard[i].as_fd(), AsFd::as_fd);
         let stdio = Stdio { descriptors: [of(0), of(1), of(2)], controlling_terminal: slave.is_some() };
-        start(|| become_program(spec, stdio, around))
+        start(|| perform(work, stdio, around))
     }
 
     fn open_slave(&self) -> Result<Option<File>> {

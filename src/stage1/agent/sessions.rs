@@ -10,8 +10,9 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::super::message::{Event, Heard, Order, Request, Run, hear, send};
+use super::super::transfer::perform;
 use crate::error::{Context, Error, Result, Told};
-use crate::stage2::exec::{Child, Stdio, Surroundings, become_program, start};
+use crate::stage2::exec::{Child, Stdio, Surroundings, start};
 use crate::stage2::facts::Facts;
 use crate::stage2::resolve::resolve;
 use crate::sys;
@@ -199,7 +200,7 @@ fn become_session(
     around: &Surroundings,
 ) -> Result<std::convert::Infallible> {
     let facts = Facts::gather(&around.root, &run.app)?;
-    let spec = resolve(&run.app, &facts)?;
+    let work = resolve(&run.app, &facts)?;
     let slave = match run.app.terminal {
         Some(_) => {
             let path = super::open_terminal(channel, run.size)?;
@@ -211,5 +212,5 @@ fn become_session(
     send(channel, &Event::Started, &[])?;
     let of = |i: usize| slave.as_ref().map_or_else(|| standard[i].as_fd(), AsFd::as_fd);
     let stdio = Stdio { descriptors: [of(0), of(1), of(2)], controlling_terminal: slave.is_some() };
-    Err(become_program(&spec, stdio, around))
+    Err(perform(&work, stdio, around))
 }

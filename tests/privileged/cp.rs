@@ -1,0 +1,123 @@
+//! `jetpack cp` with real pods, also with those that mean harm.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use super::images::{Image, NAME, inside, shell};
+use crate::support::command::{Jetpack, or_skip};
+use crate::support::host::Snapshot;
+
+fn prepare(jetpack: &Jetpack) -> String {
+    jetpack.run(["-q", "prepare", NAME, "--", "sleep 1000"]).success().stdout.trim().to_owned()
+}
+
+fn cp(jetpack: &Jetpack, words: &[&str]) {
+    let output = jetpack.run([&["cp"], words].concat()).success();
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""), "{words:?}");
+}
+
+#[test]
+fn links_mean_files_of_the_pod_and_never_the_hosts() {
+    for storage in ["overlay", "dir"] {
+        let image = or_skip!(Image::new(Some(&shell("0", "")), &["etc/passwd"]));
+        let image =
+            image.file("etc/passwd", 0o644, b"the pod's\n").symlink("out", "../../../../etc").symlink("abs", "/etc");
+        let jetpack = or_skip!(image.symlink("file", "/etc/passwd").into_store(storage));
+        let pod = prepare(&jetpack);
+        let (there, here) = (|path: &str| format!("{pod}:{path}"), jetpack.path("here").display().to_string());
+        for path in ["/out/passwd", "/abs/passwd", "/../../../../etc/passwd"] {
+            cp(&jetpack, &[&there(path), &here]);
+            assert_eq!(fs::read_to_string(&here).expect("the copy"), "the pod's\n", "{path}");
+        }
+        cp(&jetpack, &["-L", &there("/file"), &here]);
+        assert_eq!(fs::read_to_string(&here).expect("the copy"), "the pod's\n");
+        cp(&jetpack, &[&there("/file"), &here]);
+        assert_eq!(fs::read_link(&here).expect("a link").to_str(), Some("/etc/passwd"));
+        // Into the pod, through a link that would lead to the host's /etc from where the host stands.
+        let name = format!("jetpack-{}", uuid::Uuid::new_v4());
+        let mine = jetpack.file(&name, b"mine").display().to_string();
+        cp(&jetpack, &[&mine, &there("/out")]);
+        assert!(!std::path::Path::new("/etc").join(&name).exists());
+        let seen = jetpack.run(["exec", &pod, "cat", &format!("/etc/{name}")]).success().stdout;
+        assert_eq!(seen, "mine", "{storage}");
+    }
+}
+
+#[test]
+fn a_program_of_a_pods_user_is_no_program_of_roots_on_the_host() {
+    let image = or_skip!(Image::new(Some(&shell("0", "")), &[]));
+    let acl: [(&str, &[u8]); 1] = [("SCHILY.xattr.user.note", b"kept")];
+    let image =
+        image.with_pax(&acl, |image| image.owned("data/su", 0o6755, (1000, 1000), b"#!")).device("data/null", 1, 3);
+    let jetpack = or_skip!(image.into_store("overlay"));
+    let pod = prepare(&jetpack);
+    let script = "cp /bin/busybox /data/cap; chmod 4755 /data/cap; chown 1000 /data/su; chmod 6755 /data/su";
+    jetpack.run(["exec", &pod, "sh", "-c", script]).success();
+    let (mapped, kept) = (jetpack.path("mapped"), jetpack.path("kept"));
+    let from = format!("{pod}:/data");
+    jetpack.run(["cp", &from, &mapped.display().to_string()]).success();
+    jetpack.run(["cp", "-a", &from, &kept.display().to_string()]).success();
+    let look =
+        |path: std::path::PathBuf| fs::symlink_metadata(path).map(|f| (f.uid(), f.gid(), f.mode() & 0o7777)).ok();
+    assert_eq!(look(mapped.join("su")), Some((0, 0, 0o755)));
+    assert_eq!(look(mapped.join("cap")), Some((0, 0, 0o755)));
+    assert_eq!(look(mapped.join("null")), None);
+    assert_eq!(look(kept.join("su")), Some((1000, 1000, 0o6755)));
+    assert!(look(kept.join("null")).is_some());
+    // And back: owners of the host mean nothing in the pod, unless they are asked for.
+    for (words, expected) in [(&[][..], "0 0 755\n"), (&["-a"], "1000 1000 6755\n")] {
+        let to = format!("{pod}:/back");
+        let source = kept.join("su").display().to_string();
+        cp(&jetpack, &[words, &[source.as_str(), &to]].concat());
+        let seen = jetpack.run(["exec", &pod, "stat", "-c", "%u %g %a", "/back"]).success().stdout;
+        assert_eq!(seen, expected);
+    }
+}
+
+#[test]
+fn a_running_pod_with_a_volume_gives_and_takes() {
+    for storage in ["overlay", "dir"] {
+        let app = shell("0", r#""mountPoints": [{ "name": "data", "path": "/data" }]"#);
+        let jetpack = or_skip!(or_skip!(Image::new(Some(&app), &[])).into_store(storage));
+        let before = Snapshot::take(&jetpack.store());
+        let pod = prepare(&jetpack);
+        let mut child = jetpack.spawn(["run", &pod]);
+        let big = vec![b'x'; 3 << 20];
+        let mine = jetpack.file("big", &big).display().to_string();
+        cp(&jetpack, &[&mine, &format!("{pod}:/data/")]);
+        let sum = "cd /data && wc -c <big && stat -f -c %i . && stat -f -c %i /";
+        let seen = jetpack.run(["exec", &pod, "sh", "-c", sum]).success().stdout;
+        assert!(seen.starts_with("3145728\n"), "{seen}");
+        assert!(jetpack.store().join("pods").join(&pod).join("volumes/data/big").exists());
+        cp(&jetpack, &[&format!("{pod}:/data/big"), &jetpack.path("back").display().to_string()]);
+        assert!(fs::read(jetpack.path("back")).expect("the copy") == big);
+        // What is mounted in a directory is not a part of it.
+        let all = jetpack.path("all");
+        let said = jetpack.run(["cp", &format!("{pod}:/"), &all.display().to_string()]).success().stderr;
+        assert!(said.contains("warning: what is mounted there is left out"), "{said}");
+        assert!(all.join("bin/busybox").exists() && !all.join("data").exists() && !all.join("proc").exists());
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGKILL)
+            .expect("it runs");
+        crate::support::bounded::ended(&mut child);
+        crate::support::bounded::until("the pod has ended", || Snapshot::take(&jetpack.store()) == before);
+    }
+}
+
+#[test]
+fn a_copy_that_is_interrupted_leaves_nothing() {
+    let jetpack = or_skip!(or_skip!(Image::new(Some(&shell("0", "")), &[])).into_store("overlay"));
+    let pod = prepare(&jetpack);
+    jetpack.run(["exec", &pod, "sh", "-c", "head -c 200000000 /dev/zero >/big"]).success();
+    let into = jetpack.path("into");
+    fs::create_dir(&into).expect("a directory");
+    fs::set_permissions(&into, fs::Permissions::from_mode(0o700)).expect("a directory");
+    let mut child = jetpack.spawn(["cp", &format!("{pod}:/"), &into.display().to_string()]);
+    crate::support::bounded::until("the copy has begun", || fs::read_dir(&into).expect("a directory").count() > 0);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGTERM)
+        .expect("it runs");
+    let ended = crate::support::bounded::ended(&mut child);
+    let left: Vec<_> = fs::read_dir(&into).expect("a directory").flatten().map(|e| e.file_name()).collect();
+    assert!(ended.success() || left.is_empty(), "{left:?}");
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
+    assert_eq!(inside(&jetpack, "ls -A / | grep jetpack-cp; :"), "");
+}
