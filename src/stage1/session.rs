@@ -106,11 +106,12 @@ impl<'a> Session<'a> {
             if let Some(moving) = &mut self.relay {
                 moving.turn(relay);
             }
+            // First what the agent has said, whether or not it was seen above: a program that has begun gets its signals.
+            let open = !(events || signals) || self.hear()?;
             if signals {
                 self.forward_signals();
             }
-            let closed = events && !self.hear()?;
-            if closed || (self.program != Program::Own && self.outcome.is_some()) {
+            if !open || (self.program != Program::Own && self.outcome.is_some()) {
                 return Ok(());
             }
         }
@@ -188,21 +189,22 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Hears one event; false when the agent has closed the connection.
+    /// Hears what the agent has said; false when it has closed the connection.
     fn hear(&mut self) -> Result<bool> {
-        let (event, fds) = match hear::<Event>(&mut self.channel)? {
-            Heard::Message(event, fds) => (event, fds),
-            Heard::Partial => return Ok(true),
-            Heard::Closed => return Ok(false),
-        };
-        match event {
-            Event::Terminal => self.connect_terminal(fds.into_iter().next())?,
-            Event::Started => self.program = Program::Begun,
-            Event::Warning(text) => (self.warn)(&text),
-            Event::Failed(told) => self.outcome = Some(Err(told.into())),
-            Event::Exited(exit) => self.outcome = Some(Ok(exit)),
+        loop {
+            let (event, fds) = match hear::<Event>(&mut self.channel)? {
+                Heard::Message(event, fds) => (event, fds),
+                Heard::Partial => return Ok(true),
+                Heard::Closed => return Ok(false),
+            };
+            match event {
+                Event::Terminal => self.connect_terminal(fds.into_iter().next())?,
+                Event::Started => self.program = Program::Begun,
+                Event::Warning(text) => (self.warn)(&text),
+                Event::Failed(told) => self.outcome = Some(Err(told.into())),
+                Event::Exited(exit) => self.outcome = Some(Ok(exit)),
+            }
         }
-        Ok(true)
     }
 
     fn connect_terminal(&mut self, master: Option<OwnedFd>) -> Result<()> {

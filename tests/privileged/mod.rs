@@ -1,9 +1,12 @@
 //! Real pods: needs root.
 
 mod capabilities;
+mod console;
 mod cp;
 mod descriptors;
 mod devices;
+mod exec;
+mod exec_limits;
 mod filesystems;
 mod full_disk;
 mod hostile;

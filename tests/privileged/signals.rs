@@ -24,7 +24,7 @@ impl Running {
     }
 
     /// A pod that `command` runs.
-    fn of(command: Command) -> Running {
+    pub(super) fn of(command: Command) -> Running {
         let mut child = with_default_signals(&command)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -20,7 +20,7 @@ unsafe extern "C" {
 pub fn listen_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     let (socket, address) = prepare(name)?;
     // SAFETY: bindat(2) reads the address, whose pointer and length belong together.
-    let result = unsafe { bindat(directory.as_raw_fd(), socket.as_raw_fd(), address.as_ptr(), address.len()) };
+    let result = unsafe { bindat(directory.as_raw_fd(), socket.as_raw_fd(), address.as_ptr().cast(), address.len()) };
     Errno::result(result).call(|| format!("bindat({}, {name:?})", directory.as_raw_fd()))?;
     listen(&socket, Backlog::MAXCONN).call(|| format!("listen({name:?})"))?;
     Ok(socket)
@@ -33,7 +33,8 @@ pub fn listen_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
 pub fn connect_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     let (socket, address) = prepare(name)?;
     // SAFETY: connectat(2) reads the address, whose pointer and length belong together.
-    let result = unsafe { connectat(directory.as_raw_fd(), socket.as_raw_fd(), address.as_ptr(), address.len()) };
+    let result =
+        unsafe { connectat(directory.as_raw_fd(), socket.as_raw_fd(), address.as_ptr().cast(), address.len()) };
     Errno::result(result).call(|| format!("connectat({}, {name:?})", directory.as_raw_fd()))?;
     Ok(socket)
 }
