@@ -285,6 +285,85 @@ terminal() {
 	printf '%s\n' "$said" | grep -q 'code 5'
 }
 
+# Runs a pod that waits: its UUID is in $pod, its runner's number in $runner.
+start_waiting() {
+	pod=$(jetpack prepare busybox-base -- sh -c 'echo ready; while :; do sleep 0.1; done')
+	jetpack run "$pod" >"$work/out" &
+	runner=$!
+	wait_for 20 grep -q ready "$work/out"
+}
+
+stop_waiting() {
+	kill -TERM "$runner"
+	code=0
+	wait "$runner" || code=$?
+	expect 'exit code of the pod' "$code" 143
+	jetpack destroy "$pod"
+	expect 'leftovers' "$(leftovers)" ''
+}
+
+commands_in_a_pod() {
+	start_waiting
+	expect 'own' "$(code_of jetpack exec "$pod" sh -c 'exit 7')" 7
+	# shellcheck disable=SC2016 # for the shell in the pod
+	expect 'killed' "$(code_of jetpack exec "$pod" sh -c 'kill -9 $$')" 137
+	expect 'not there' "$(code_of jetpack exec "$pod" nosuch)" 127
+	expect 'app' "$(code_of jetpack exec "$pod:nosuch" true)" 125
+	expect 'jailed' "$(jetpack exec "$pod" sysctl -n security.jail.jailed)" 1
+	expect 'user' "$(jetpack exec --user demo "$pod" id | sed 's/ groups=.*//')" 'uid=1000(demo) gid=1000(demo)'
+	# shellcheck disable=SC2016 # for the shell in the pod
+	expect 'options' "$(jetpack exec "$pod" --cwd /tmp --env A=b -- sh -c 'echo $PWD $A')" '/tmp b'
+	head -c 1048576 /dev/random >"$work/bytes"
+	jetpack exec "$pod" cat <"$work/bytes" >"$work/copy"
+	cmp "$work/bytes" "$work/copy"
+	exec 7</etc/passwd
+	# shellcheck disable=SC2016 # for the shell in the pod
+	said=$(jetpack exec "$pod" sh -c 'for n in 3 4 5 6 7 8 9; do (: <&$n) 2>/dev/null && echo "open: $n"; done; :')
+	exec 7<&-
+	expect 'descriptors' "$said" ''
+	expect 'sockets' "$(jetpack exec "$pod" sh -c 'ls -a / /tmp /var/run | grep control; :')" ''
+	stop_waiting
+}
+
+commands_end_with_the_pod() {
+	start_waiting
+	jetpack exec "$pod" sh -c 'trap "" TERM HUP; echo begun; while :; do sleep 0.1; done' >"$work/out2" 2>"$work/err2" &
+	command=$!
+	wait_for 20 grep -q begun "$work/out2"
+	stop_waiting
+	code=0
+	wait "$command" || code=$?
+	expect 'exit code of the command' "$code" 137
+	grep -q 'has ended, and the command with it' "$work/err2"
+}
+
+commands_start_a_pod() {
+	pod=$(jetpack prepare busybox-base -- sh -c 'echo app >>/var/notes')
+	for count in 1 2; do
+		expect "run $count" "$(jetpack exec "$pod" sh -c 'echo x >>/var/runs; grep -c x /var/runs; ls /var/notes 2>/dev/null')" "$count"
+		is_exited "$pod"
+	done
+	jetpack destroy "$pod"
+	expect 'leftovers' "$(leftovers)" ''
+}
+
+consoles() {
+	start_waiting
+	# shellcheck disable=SC2016 # for the shell in the pod
+	expect 'root' "$(echo 'id -un; echo $0 $PWD' | jetpack console "$pod")" "$(printf 'root\n-sh /root')"
+	expect 'demo' "$(echo 'id -un; pwd' | jetpack console -u demo "$pod")" "$(printf 'demo\n/home/demo')"
+	expect 'unknown' "$(code_of jetpack console -u nosuch "$pod")" 125
+	if command -v script >/dev/null; then
+		# shellcheck disable=SC2016 # for the shell in the pod
+		said=$(script -q /dev/null "$programs/jetpack" -o root.zfs= -o storage=dir -o "root.path=$store" \
+			exec -t "$pod" sh -c '[ -t 0 ] && stty size && ps -o tt= -p $$; exit 5' </dev/null || echo "code $?")
+		printf '%s\n' "$said"
+		printf '%s\n' "$said" | grep -Eq '^(pts/)?[0-9]+ *.?$'
+		printf '%s\n' "$said" | grep -q 'code 5'
+	fi
+	stop_waiting
+}
+
 hostile_links() {
 	mkdir -p "$work/hostile/bin" "$work/outside"
 	cp /rescue/sh "$work/hostile/bin/sh"
@@ -359,6 +438,10 @@ check 'daemons die with the pod' daemons_die_with_the_pod
 check 'orphans are reaped' orphans_are_reaped
 check 'two pods at once' two_pods_at_once
 check 'a terminal' terminal
+check 'commands in a pod that runs' commands_in_a_pod
+check 'commands end with the pod' commands_end_with_the_pod
+check 'commands start a pod that does not run' commands_start_a_pod
+check 'consoles' consoles
 check 'hostile links in an image' hostile_links
 check 'volumes (nullfs)' volumes
 check 'setuid files are out of reach' setuid_out_of_reach
