@@ -1,10 +1,12 @@
 //! Terminals of `jetpack exec -t` and `jetpack console`, as a person at a keyboard sees them.
 
+use std::process::Command;
+
 use super::exec::{WAIT, end, exec, prepare};
 use super::images::{Image, shell, store_of};
 use super::signals::Running;
 use crate::support::bounded::until;
-use crate::support::command::or_skip;
+use crate::support::command::{or_skip, skip};
 use crate::support::pty::Terminal;
 
 fn ask(terminal: &mut Terminal, typed: &str, expected: &str) {
@@ -140,5 +142,34 @@ fn consoles_have_terminals_of_their_own() {
     assert_eq!(first.end().0, 3);
     ask(&mut second, "echo still $((1 + 1)); exit 5\r", "still 2\r\n");
     assert_eq!(second.end().0, 5);
+    end(running);
+}
+
+/// Whoever has logged in on the host has an identity for the audit (pam_loginuid(8)), which a login in a pod could not replace.
+#[test]
+fn login_begins_anew_each_time_and_on_a_terminal_only() {
+    let login = b"#!/bin/sh\nread -r id </proc/self/loginuid\necho \"login $* is $id\"\nexit 4\n";
+    let image = or_skip!(Image::new(Some(&shell("1000", "")), &["usr/bin/login"])).file("usr/bin/login", 0o755, login);
+    let jetpack = or_skip!(image.into_store("overlay"));
+    let pod = prepare(&jetpack, WAIT);
+    let as_somebody = |words: &[&str]| {
+        let wanted = jetpack.command(words);
+        let mut person = Command::new("sh");
+        person.args(["-c", "echo 1000 >/proc/self/loginuid || exit 77; exec \"$@\"", "sh"]);
+        person.arg(wanted.get_program()).args(wanted.get_args()).env_clear().env("PATH", "/usr/bin:/bin");
+        person
+    };
+    let possible = as_somebody(&["version"]).output().expect("a shell").status.success();
+    if !possible {
+        skip!("needs a kernel with audit that lets root change its login uid");
+    }
+    let running = Running::of(as_somebody(&["run", &pod]));
+    for user in ["root", "demo"] {
+        let mut terminal = Terminal::start(&as_somebody(&["console", "-u", user, &pod]));
+        terminal.expect(&format!("login -p -f {user} is 4294967295\r\n"));
+        assert_eq!(terminal.end().0, 4);
+        let output = jetpack.run_with_input(["console", "-u", user, &pod], b"id -un; exit 5\n");
+        assert_eq!((output.code, output.stdout), (5, format!("{user}\n")));
+    }
     end(running);
 }

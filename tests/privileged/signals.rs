@@ -58,6 +58,14 @@ impl Running {
     }
 }
 
+/// A test that fails leaves no pod behind.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 const WAIT: &str = "echo ready; while :; do sleep 0.05; done";
 
 fn prepare(jetpack: &Jetpack, script: &str) -> String {
