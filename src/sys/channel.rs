@@ -232,6 +232,29 @@ mod tests {
     }
 
     #[test]
+    fn sockets_are_found_by_directories_with_long_paths() {
+        let top = super::super::testing::Scratch::new();
+        let directory = top.path().join("a-directory-with-a-long-name".repeat(5));
+        std::fs::create_dir(&directory).unwrap();
+        let open = std::fs::File::open(&directory).unwrap();
+        let connect = || super::super::os::connect_at(open.as_fd(), "control");
+        let errno = |result: Result<OwnedFd>| result.unwrap_err().errno();
+        assert_eq!(errno(connect()), Errno::ENOENT);
+        let socket = super::super::os::listen_at(open.as_fd(), "control").unwrap();
+        assert!(directory.join("control").exists());
+        assert_eq!(errno(super::super::os::listen_at(open.as_fd(), "control")), Errno::EADDRINUSE);
+        let listener = Listener::from_fd(socket).unwrap();
+        assert!(listener.accept().unwrap().is_none());
+        // Whoever connects does not wait to be let in.
+        let client = Channel::from_fd(connect().unwrap());
+        client.send(b"hello", &[]).unwrap();
+        let mut served = listener.accept().unwrap().expect("somebody has connected");
+        assert!(matches!(served.try_receive().unwrap(), Received::Message(text, _) if text == b"hello"));
+        drop((served, listener));
+        assert_eq!(errno(connect()), Errno::ECONNREFUSED);
+    }
+
+    #[test]
     fn half_a_message_is_not_waited_for() {
         let (mut a, b) = Channel::pair().unwrap();
         for byte in [3, 0, 0, 0, b'a', b'b'] {

@@ -212,3 +212,24 @@ fn an_agent_that_does_not_answer_is_not_waited_for_against_ones_will() {
     kill(running.agent(), Signal::SIGCONT).expect("it runs");
     end(running);
 }
+
+#[test]
+fn a_pod_that_cannot_be_started_keeps_nobody_waiting() {
+    let jetpack = or_skip!(store_of(&shell("1000", "")));
+    let pod = prepare(&jetpack, WAIT);
+    // Without its writable layer the root cannot be mounted.
+    let layer = jetpack.store().join("pods").join(&pod);
+    std::fs::rename(&layer, jetpack.path("away")).expect("the pod's layers");
+    let before = Snapshot::take(&jetpack.store());
+    let mut all: Vec<Child> = (0..12)
+        .map(|n| if n % 3 == 0 { jetpack.spawn(["run", &pod]) } else { jetpack.spawn(["exec", &pod, "true"]) })
+        .collect();
+    for child in &mut all {
+        assert_eq!(ended(child).code(), Some(125));
+    }
+    let said = exec(&jetpack, &pod, &[], "true").failure(125);
+    assert!(said.contains("cannot mount the root filesystem"), "{said}");
+    assert_eq!(Snapshot::take(&jetpack.store()), before);
+    std::fs::rename(jetpack.path("away"), &layer).expect("the pod's layers");
+    assert_eq!(exec(&jetpack, &pod, &[], "exit 7").code, 7);
+}

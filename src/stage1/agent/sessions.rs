@@ -214,3 +214,51 @@ fn become_session(
     let stdio = Stdio { descriptors: [of(0), of(1), of(2)], controlling_terminal: slave.is_some() };
     Err(perform(&work, stdio, around))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::os::{connect_at, listen_at};
+
+    #[test]
+    fn there_are_so_many_places_and_who_has_gone_makes_room() {
+        let name = format!("jetpack-sessions-{}", std::process::id());
+        let path = std::env::temp_dir().join(&name);
+        let directory = std::fs::File::open(std::env::temp_dir()).unwrap();
+        let control = Listener::from_fd(listen_at(directory.as_fd(), &name).unwrap()).unwrap();
+        let mut sessions = Sessions::new(control);
+        let around = Surroundings { root: "/".into(), privileged: false };
+        let turn = |sessions: &mut Sessions| {
+            let ready = vec![true; sessions.interests().len()];
+            sessions.turn(&ready, &around, false);
+        };
+        assert_eq!((sessions.patience(), sessions.interests().len()), (None, 1));
+        let mut clients: Vec<Channel> =
+            (0..PLACES).map(|_| Channel::from_fd(connect_at(directory.as_fd(), &name).unwrap())).collect();
+        (0..PLACES).for_each(|_| turn(&mut sessions));
+        // All have come, and nobody else is listened to.
+        assert_eq!((sessions.sessions.len(), sessions.interests().len()), (PLACES, PLACES));
+        assert!(sessions.patience().is_some_and(|left| left > 0));
+        let mut late = Channel::from_fd(connect_at(directory.as_fd(), &name).unwrap());
+        drop(clients.pop());
+        turn(&mut sessions);
+        assert_eq!(sessions.sessions.len(), PLACES - 1);
+        turn(&mut sessions);
+        assert_eq!(sessions.sessions.len(), PLACES);
+        // What cannot be understood is answered, and the connection closed.
+        late.send(b"nonsense", &[]).unwrap();
+        turn(&mut sessions);
+        let (answer, _) = late.receive().unwrap().expect("an answer");
+        assert!(matches!(serde_json::from_slice(&answer).unwrap(), Event::Failed(_)));
+        assert!(late.receive().unwrap().is_none());
+        // Silence ends in time.
+        for session in &mut sessions.sessions {
+            session.since -= PATIENCE;
+        }
+        assert_eq!(sessions.patience(), Some(1));
+        sessions.turn(&[], &around, false);
+        assert!(sessions.sessions.is_empty());
+        assert!(clients.pop().expect("a client").receive().unwrap().is_none());
+        std::fs::remove_file(path).unwrap();
+    }
+}
