@@ -7,7 +7,7 @@ use crate::error::Result;
 
 /// Remove images from the store
 ///
-/// An image that a pod stands on stays.
+/// An image that a pod stands on stays, and so does one that another image depends on.
 #[derive(Debug, Args)]
 pub(super) struct DestroyImage {
     /// The images: names[:version][,label=value…], ids, or beginnings of ids

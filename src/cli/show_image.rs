@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::images::{Shown, or_dash, platform};
 use super::{Host, output};
+use crate::appc::ImageId;
 use crate::error::Result;
 use crate::stage0::image::Image;
 use crate::stage0::keystore::Trust;
@@ -17,17 +18,24 @@ pub(super) struct ShowImage {
 
 impl ShowImage {
     pub(super) fn run(&self, host: &Host) -> Result<u8> {
-        let image = host.store()?.find_image(&self.image)?;
+        let store = host.store()?;
+        let image = store.find_image(&self.image)?;
         if host.json() {
             output::json(&Shown::from(&image))?;
         } else {
-            output::fields(&describe(&image))?;
+            let named = |id: &ImageId| {
+                // One that cannot be read has its id.
+                let name = store.read_image(id).map(|image| image.manifest.name.to_string());
+                name.map_or_else(|_| id.short().to_owned(), |name| format!("{name} ({})", id.short()))
+            };
+            let dependencies: Vec<String> = image.record.dependencies.iter().map(named).collect();
+            output::fields(&describe(&image, &dependencies.join(", ")))?;
         }
         Ok(0)
     }
 }
 
-fn describe(image: &Image) -> Vec<(&'static str, String)> {
+fn describe(image: &Image, dependencies: &str) -> Vec<(&'static str, String)> {
     let record = &image.record;
     let command = image.manifest.app.as_ref().map_or("(none: a console)".to_owned(), |app| app.exec.join(" "));
     let setuid = record.setuid.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
@@ -40,6 +48,7 @@ fn describe(image: &Image) -> Vec<(&'static str, String)> {
         ("name", image.manifest.name.to_string()),
         ("version", or_dash(image.version())),
         ("for", platform(image)),
+        ("depends on", or_dash(dependencies)),
         ("command", command),
         ("size", output::bytes(record.size)),
         ("files", record.files.to_string()),

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::compression::Compression;
+use super::dependencies;
 use super::keystore::Trust;
 use super::pod;
+use super::render::own_layers;
 use super::store::Store;
 use crate::appc::{ImageId, ImageManifest};
 use crate::error::{Context, Error, Result};
@@ -20,6 +22,9 @@ use crate::sys;
 pub struct Record {
     /// The digests that name its layers, the lowest first.
     pub layers: Vec<String>,
+    /// The images that its manifest's dependencies are, in the same order.
+    #[serde(default)]
+    pub dependencies: Vec<ImageId>,
     /// When it was imported, in seconds since 1970.
     pub imported: u64,
     /// Where it came from.
@@ -159,7 +164,7 @@ impl Store {
     /// be removed too, by its id. Returns the id.
     ///
     /// # Errors
-    /// There is none, a pod stands on it (the error names the pods), or a file cannot be removed.
+    /// There is none, a pod stands on it or an image depends on it (the error names them), or a file cannot be removed.
     pub fn destroy_image(&self, reference: &str) -> Result<ImageId> {
         let (id, layers) = match self.find_image(reference) {
             Ok(image) => (image.id, image.record.layers),
@@ -167,7 +172,7 @@ impl Store {
                 let broken = self.list_images()?.broken.into_iter().map(|(id, _)| id);
                 let mut meant = broken.filter(|id| is_id_prefix(reference) && has_prefix(id, reference));
                 match (meant.next(), meant.next()) {
-                    (Some(id), None) => (id.clone(), vec![id.to_string()]),
+                    (Some(id), None) => (id.clone(), own_layers(&id).to_vec()),
                     _ => return Err(error),
                 }
             }
@@ -204,10 +209,20 @@ impl Store {
         }
         let what = || format!("cannot remove image {}", id.short());
         let images = self.list_images()?;
+        let dependents = dependencies::dependents(id, &images.whole);
+        if !dependents.is_empty() {
+            return Err(Error::new(format!(
+                "image {} has images that depend on it: {}",
+                id.short(),
+                dependents.join(", ")
+            ))
+            .help("destroy those images first (`jetpack destroy-image IMAGE`)"));
+        }
         let others = images.whole.iter().filter(|other| other.id != *id);
         let used: Vec<&String> = others.flat_map(|other| &other.record.layers).collect();
-        // What a broken image stands on is not known, but its own layer has its name.
-        let used_by_broken = |layer: &String| images.broken.iter().any(|(b, _)| b != id && b.as_str() == layer);
+        // What a broken image stands on is not known, but its own layers have its name.
+        let used_by_broken =
+            |layer: &String| images.broken.iter().any(|(b, _)| b != id && own_layers(b).contains(layer));
         let rubbish = crate::storage::staging(self.root())?;
         fs::rename(self.image_directory(id), rubbish.path().join("image")).context(what)?;
         for layer in layers.iter().filter(|layer| !used.contains(layer) && !used_by_broken(layer)) {
@@ -281,6 +296,30 @@ impl Wanted {
 /// Whether the error says that there is no such file.
 pub(super) fn is_missing(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::NotFound
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// An image whose id consists of `n`, and whose manifest has these further fields, which begin with a comma.
+    pub(crate) fn image(n: u8, name: &str, more: &str) -> Image {
+        let text = format!(r#"{{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "{name}"{more}}}"#);
+        let id = ImageId::from_digest(&[n; 64]);
+        let record = Record {
+            layers: vec![id.to_string()],
+            dependencies: Vec::new(),
+            imported: 0,
+            origin: "a test".to_owned(),
+            compression: Compression::None,
+            archive_size: 0,
+            size: 0,
+            files: 0,
+            trust: Trust::Unsigned,
+            setuid: Vec::new(),
+        };
+        Image { id, manifest: ImageManifest::parse(text.as_bytes()).unwrap(), record }
+    }
 }
 
 #[cfg(test)]

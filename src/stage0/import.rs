@@ -9,8 +9,10 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::dependencies;
 use super::image::{ARCHIVE, Image, MANIFEST, RECORD, Record};
 use super::keystore::{Download, Policy, Verified};
+use super::render::{Rendered, Rendering, Whitelist};
 use super::store::Store;
 use super::unpack::{Options, Unpacked, unpack};
 use crate::appc::{AcIdentifier, ImageId, ImageManifest};
@@ -77,15 +79,56 @@ impl Store {
     fn import_verified(&self, verified: &Verified, staging: Staging, name: Option<&AcIdentifier>) -> Result<Imported> {
         let unpacked = self.unpack_into(verified, &staging.tree())?;
         let manifest = ImageManifest::parse(&unpacked.manifest).context(|| "the manifest breaks the specification")?;
-        check_supported(&manifest)?;
         if let Some(name) = name.filter(|name| **name != manifest.name) {
             return Err(Error::new(format!("the image is called {}, not {name}", manifest.name)));
         }
         let id = ImageId::from_digest(&unpacked.id_digest);
-        let record = record(verified, &unpacked, &id);
-        let warnings = unpacked.warnings;
-        let known = !self.commit(staging, &id, &unpacked.manifest, &record)?;
-        Ok(Imported { image: Image { id, manifest, record }, known, warnings })
+        if self.image_directory(&id).exists()
+            && let Ok(image) = self.read_image(&id)
+        {
+            return Ok(Imported { image, known: true, warnings: unpacked.warnings });
+        }
+        let mut record = record(verified, &unpacked);
+        let rendered = self.render(&staging, &unpacked, &manifest, &mut record)?;
+        let mut warnings = unpacked.warnings;
+        if rendered.missing > 0 {
+            warnings.push(match rendered.missing {
+                1 => "1 path of the pathWhitelist is not in the image".to_owned(),
+                count => format!("{count} paths of the pathWhitelist are not in the image"),
+            });
+        }
+        let image = Image { id, manifest, record };
+        let known = !self.commit(staging, rendered, &image, &unpacked.manifest)?;
+        Ok(Imported { image, known, warnings })
+    }
+
+    /// Renders the image, and writes down what it depends on and which layers it has.
+    fn render(
+        &self,
+        own: &Staging,
+        unpacked: &Unpacked,
+        manifest: &ImageManifest,
+        record: &mut Record,
+    ) -> Result<Rendered> {
+        let whitelist = Whitelist::parse(&manifest.path_whitelist)?;
+        let id = ImageId::from_digest(&unpacked.id_digest);
+        // Nothing that this stands on goes while it is read.
+        let _lock = self.use_images()?;
+        let dependencies = match manifest.dependencies.as_slice() {
+            [] => Vec::new(),
+            _ => dependencies::resolve(manifest, &self.list_images()?.whole)?,
+        };
+        let rendering = Rendering {
+            storage: self.storage(),
+            id: &id,
+            own: (own, &unpacked.undescribed),
+            dependencies: &dependencies,
+            whitelist: whitelist.as_ref(),
+        };
+        let rendered = rendering.render()?;
+        record.dependencies = dependencies.into_iter().map(|image| image.id).collect();
+        record.layers.clone_from(&rendered.layers);
+        Ok(rendered)
     }
 
     fn unpack_into(&self, verified: &Verified, tree: &Path) -> Result<Unpacked> {
@@ -97,31 +140,51 @@ impl Store {
     }
 
     /// Gives the image its place; false if it had one.
-    fn commit(&self, staging: Staging, id: &ImageId, manifest: &[u8], record: &Record) -> Result<bool> {
-        let what = || format!("cannot keep image {}", id.short());
+    fn commit(&self, own: Staging, rendered: Rendered, image: &Image, manifest: &[u8]) -> Result<bool> {
+        let what = || format!("cannot keep image {}", image.id.short());
         let _lock = self.change_images()?;
-        let place = self.image_directory(id);
+        let place = self.image_directory(&image.id);
         if place.exists() {
             return Ok(false);
         }
-        let image = crate::storage::staging(self.root())?;
-        fs::write(image.path().join(MANIFEST), manifest).context(what)?;
-        let json = serde_json::to_vec_pretty(record).context(what)?;
-        fs::write(image.path().join(RECORD), json).context(what)?;
-        fs::rename(staging.path().join(ARCHIVE), image.path().join(ARCHIVE)).context(what)?;
+        self.check_dependencies(image)?;
+        let directory = crate::storage::staging(self.root())?;
+        fs::write(directory.path().join(MANIFEST), manifest).context(what)?;
+        let json = serde_json::to_vec_pretty(&image.record).context(what)?;
+        fs::write(directory.path().join(RECORD), json).context(what)?;
+        fs::rename(own.path().join(ARCHIVE), directory.path().join(ARCHIVE)).context(what)?;
+        let own = image.record.layers.contains(&image.id.to_string()).then(|| (own, image.id.to_string()));
         let mut steps = Steps::new();
-        let undo = || self.storage().remove_layer(id.as_str());
-        steps.step("keep the layer", undo, || self.storage().commit_layer(staging, id.as_str()))?;
-        steps.check(|| fs::rename(image.path(), &place).context(what))?;
+        for (staging, name) in own.into_iter().chain(rendered.made) {
+            // Without the image nobody has it: a killed command left it, maybe with other dependencies.
+            self.storage().remove_layer(&name)?;
+            let undo = {
+                let name = name.clone();
+                move || self.storage().remove_layer(&name)
+            };
+            steps.step("keep a layer", undo, || self.storage().commit_layer(staging, &name))?;
+        }
+        steps.check(|| fs::rename(directory.path(), &place).context(what))?;
         steps.keep();
         sys::os::sync_filesystem(&place).context(what)?;
         Ok(true)
     }
+
+    /// Checks that nobody has removed what the image depends on since it was rendered.
+    fn check_dependencies(&self, image: &Image) -> Result<()> {
+        match image.record.dependencies.iter().find(|id| !self.image_directory(id).exists()) {
+            None => Ok(()),
+            Some(gone) => {
+                Err(Error::new(format!("image {}, which it depends on, was removed meanwhile", gone.short())))
+            }
+        }
+    }
 }
 
-fn record(verified: &Verified, unpacked: &Unpacked, id: &ImageId) -> Record {
+fn record(verified: &Verified, unpacked: &Unpacked) -> Record {
     Record {
-        layers: vec![id.as_str().to_owned()],
+        layers: Vec::new(),
+        dependencies: Vec::new(),
         imported: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
         origin: verified.origin().to_owned(),
         compression: unpacked.compression,
@@ -131,18 +194,6 @@ fn record(verified: &Verified, unpacked: &Unpacked, id: &ImageId) -> Record {
         trust: verified.trust(),
         setuid: unpacked.setuid.clone(),
     }
-}
-
-/// What appc knows and this version cannot honour is refused rather than dropped.
-fn check_supported(manifest: &ImageManifest) -> Result<()> {
-    if let Some(first) = manifest.dependencies.first() {
-        return Err(Error::new(format!("the image depends on {}", first.image_name))
-            .help("this version runs images without dependencies only"));
-    }
-    if !manifest.path_whitelist.is_empty() {
-        return Err(Error::new("the image has a pathWhitelist").help("this version runs images without one only"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! | `lock` | held shared while images are used, exclusively while one is added or removed |
 //! | `images/ID/` | `manifest`, the original archive `image.aci`, and `image.json` |
 //! | `layers/ID/` | the files of an archive, under its digest |
+//! | `layers/mask-HEX/`, `layers/rendered-HEX/` | what rendering made of an image: see `render` |
 //! | `pods/UUID/apps/APP/` | an app's root: storage's own |
 //! | `pods/UUID/volumes/VOLUME/` | a volume of the pod's own |
 //! | `state/STATE/UUID/` | the pod's `manifest` and `lock`; the directory's place is the pod's state |
@@ -16,6 +17,7 @@
 
 pub mod build;
 pub mod compression;
+mod dependencies;
 pub mod diff;
 pub mod image;
 pub mod import;
@@ -24,6 +26,7 @@ pub mod pack;
 pub mod plan;
 pub mod pod;
 mod properties;
+mod render;
 pub mod store;
 pub mod unpack;
 mod volumes;

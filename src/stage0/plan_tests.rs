@@ -1,27 +1,11 @@
 //! What becomes of a request: tables.
 
 use super::*;
-use crate::appc::{ImageId, ImageManifest};
-use crate::stage0::compression::Compression;
-use crate::stage0::image::Record;
-use crate::stage0::keystore::Trust;
+use crate::appc::ImageId;
 
 /// An image whose manifest has these further fields, which begin with a comma.
 pub(in crate::stage0) fn image(name: &str, more: &str) -> Image {
-    let text = format!(r#"{{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "{name}"{more}}}"#);
-    let id = ImageId::from_digest(&[0xab; 64]);
-    let record = Record {
-        layers: vec![id.to_string()],
-        imported: 0,
-        origin: "a test".to_owned(),
-        compression: Compression::None,
-        archive_size: 0,
-        size: 0,
-        files: 0,
-        trust: Trust::Unsigned,
-        setuid: Vec::new(),
-    };
-    Image { id, manifest: ImageManifest::parse(text.as_bytes()).unwrap(), record }
+    crate::stage0::image::testing::image(0xab, name, more)
 }
 
 /// An image with an app of this further content.

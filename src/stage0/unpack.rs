@@ -46,8 +46,9 @@ use entry::{Entry, Kind};
 use name::Place;
 use tree::Tree;
 
-/// The longest manifest that is accepted. Real ones have a few kilobytes.
-pub const MAX_MANIFEST: u64 = 1 << 20;
+/// The longest manifest that is accepted. Most have a few kilobytes; a `pathWhitelist` names every file of the image, and a
+/// system of a hundred thousand files has six megabytes of names.
+pub const MAX_MANIFEST: u64 = 16 << 20;
 
 /// How to unpack.
 #[derive(Clone, Debug)]
@@ -77,6 +78,9 @@ pub struct Unpacked {
     pub files: u64,
     /// The regular files with a setuid or setgid bit, relative to the root filesystem.
     pub setuid: Vec<PathBuf>,
+    /// The directories, relative to the root filesystem, that have to be there and of which the archive says nothing: they
+    /// have mode 0755.
+    pub undescribed: Vec<PathBuf>,
     /// What this host could not keep and what protects nothing, one line for each kind of thing.
     pub warnings: Vec<String>,
     /// How the archive was compressed.
@@ -147,6 +151,7 @@ impl Image<'_> {
             size,
             files: made.files,
             setuid: made.setuid,
+            undescribed: made.undescribed,
             warnings: made.warnings,
             compression,
         })

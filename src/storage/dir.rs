@@ -45,6 +45,10 @@ impl Storage for Dir {
         self.keeps_owners
     }
 
+    fn most_layers(&self) -> usize {
+        1
+    }
+
     fn create_root(&self, pod: &str, app: &str, layers: &[String]) -> Result<()> {
         let [layer] = layers else {
             return Err(Error::new("directories hold one layer only: the image must have been rendered"));

@@ -47,6 +47,9 @@ pub trait Storage {
         true
     }
 
+    /// On how many layers a root can stand.
+    fn most_layers(&self) -> usize;
+
     /// A private, empty place for a layer that is being unpacked; it vanishes when dropped.
     ///
     /// # Errors

@@ -11,6 +11,9 @@ use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::rootfs::RootFs;
 
+/// How many layers the kernel stacks (`OVL_MAX_STACK`).
+const MOST_LAYERS: usize = 500;
+
 /// The backend.
 #[derive(Debug)]
 pub struct Overlay {
@@ -47,6 +50,10 @@ impl Storage for Overlay {
             Error::with_source(format!("overlayfs does not work on {}", staging.path().display()), e)
                 .help("choose a filesystem that can hold an overlay's upper layer, or set `storage = dir` (copies; works everywhere)")
         })
+    }
+
+    fn most_layers(&self) -> usize {
+        MOST_LAYERS
     }
 
     fn create_root(&self, pod: &str, app: &str, layers: &[String]) -> Result<()> {

@@ -16,6 +16,8 @@ use crate::sys::rootfs::RootFs;
 pub enum Tree {
     /// What these layers make together, the lowest first: the files of an image.
     Layers(Vec<String>),
+    /// The same of directories that are not layers yet.
+    Directories(Vec<PathBuf>),
     /// The root of an app, as [`Storage::root`] gives it. Nobody else may have it mounted.
     Root(RootFs),
 }
@@ -24,7 +26,7 @@ pub enum Tree {
 ///
 /// The work is done in a child process, in a mount namespace of its own where there is something to mount: what it changes
 /// in memory is lost, and what it wants to tell it returns or writes to files. It must leave the directories of
-/// [`Tree::Layers`] as they are: where one layer is all, it is the store's own. The calling process must have one thread
+/// layers as they are: where one layer is all, it is the store's own. The calling process must have one thread
 /// only.
 ///
 /// # Errors
@@ -35,19 +37,19 @@ pub fn view<T: Serialize + DeserializeOwned>(
     work: impl FnOnce(&[PathBuf]) -> Result<T>,
 ) -> Result<T> {
     let staging = Staging::create(storage.layout())?;
+    let stack = |n: usize, mut lower: Vec<PathBuf>| match lower.as_slice() {
+        [only] => Ok(RootFs::Directory { path: only.clone() }),
+        _ => {
+            lower.reverse();
+            let mountpoint = staging.path().join(n.to_string());
+            fs::create_dir(&mountpoint).context(|| format!("cannot make {}", mountpoint.display()))?;
+            Ok(RootFs::Layers { lower, mountpoint })
+        }
+    };
     let root = |(n, tree): (usize, &Tree)| match tree {
         Tree::Root(root) => Ok(root.clone()),
-        Tree::Layers(layers) => match layers.as_slice() {
-            [only] => Ok(RootFs::Directory { path: storage.layer(only) }),
-            _ => {
-                let mountpoint = staging.path().join(n.to_string());
-                fs::create_dir(&mountpoint).context(|| format!("cannot make {}", mountpoint.display()))?;
-                Ok(RootFs::Layers {
-                    lower: layers.iter().rev().map(|layer| storage.layer(layer)).collect(),
-                    mountpoint,
-                })
-            }
-        },
+        Tree::Layers(layers) => stack(n, layers.iter().map(|layer| storage.layer(layer)).collect()),
+        Tree::Directories(directories) => stack(n, directories.clone()),
     };
     let roots = trees.iter().enumerate().map(root).collect::<Result<Vec<_>>>()?;
     mounted(&roots, work)

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
@@ -14,12 +15,13 @@ use super::{Call, Error, Result};
 
 mod content;
 mod copy;
+mod merge;
 mod remove;
 #[cfg(test)]
 mod tests;
 mod walk;
 
-pub use copy::{copy_file_for, copy_properties, copy_tree, copy_tree_for};
+pub use copy::{copy_file_for, copy_merged, copy_properties, copy_tree, copy_tree_for};
 pub use remove::remove_tree;
 pub use walk::Walk;
 
@@ -54,6 +56,19 @@ pub const CAREFUL: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC);
 pub fn open_directory(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
     nix::fcntl::openat(dir, name, CAREFUL | OFlag::O_DIRECTORY, Mode::empty())
         .call(|| format!("openat({}, {name:?}, O_DIRECTORY|O_NOFOLLOW)", dir.as_raw_fd()))
+}
+
+/// Opens the directory at `path` below `root`, part by part: a path may be longer than the kernel takes at once, and a symlink
+/// anywhere on the way fails.
+///
+/// # Errors
+/// The call that failed.
+pub fn open_path(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
+    let mut here = open_directory(root, OsStr::new("."))?;
+    for part in path {
+        here = open_directory(here.as_fd(), part)?;
+    }
+    Ok(here)
 }
 
 /// Opens the directory `name` of `dir`, which has to be on the same device.

@@ -25,8 +25,8 @@ fn an_images_control_characters_are_shown_and_do_nothing() {
     let images = jetpack.run(["images", "-H"]).success().stdout;
     assert!(images.contains(SHOWN) && images.lines().count() == 1, "{images:?}");
     let shown = jetpack.run(["show-image", "a"]).success().stdout;
-    assert!(shown.contains(&format!("\nversion    {SHOWN}\n")), "{shown:?}");
-    assert!(shown.contains(&format!("\ncommand    /bin/app {SHOWN}\n")), "{shown:?}");
+    assert!(shown.contains(&format!("\nversion     {SHOWN}\n")), "{shown:?}");
+    assert!(shown.contains(&format!("\ncommand     /bin/app {SHOWN}\n")), "{shown:?}");
     let said = jetpack.run(["-v", "run", "--destroy", "a"]).failure(125);
     assert!(said.contains(&format!(": /bin/app {SHOWN}\n")), "{said:?}");
     assert!(said.lines().all(|line| line.starts_with("jetpack: ") || line.starts_with("help: ")), "{said:?}");

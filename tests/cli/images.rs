@@ -90,22 +90,23 @@ fn an_image_is_shown() {
     let id = jetpack.import(&archive);
     let shown = jetpack.run(["show-image", "example.com/app"]).success().stdout;
     let expected = [
-        format!("id         {id}"),
-        "name       example.com/app".to_owned(),
-        "version    -".to_owned(),
-        "for        any".to_owned(),
-        "command    /bin/app".to_owned(),
-        "size       4.5 KiB".to_owned(),
-        "files      3".to_owned(),
-        "archive    4.5 KiB, none".to_owned(),
-        format!("imported   0 s ago from {}", jetpack.path("image.aci").display()),
-        "signature  none (allowed by the person who imported it)".to_owned(),
-        "setuid     bin/su".to_owned(),
+        format!("id          {id}"),
+        "name        example.com/app".to_owned(),
+        "version     -".to_owned(),
+        "for         any".to_owned(),
+        "depends on  -".to_owned(),
+        "command     /bin/app".to_owned(),
+        "size        4.5 KiB".to_owned(),
+        "files       3".to_owned(),
+        "archive     4.5 KiB, none".to_owned(),
+        format!("imported    0 s ago from {}", jetpack.path("image.aci").display()),
+        "signature   none (allowed by the person who imported it)".to_owned(),
+        "setuid      bin/su".to_owned(),
     ];
     let lines: Vec<&str> = shown.lines().collect();
     for (i, (line, expected)) in lines.iter().zip(&expected).enumerate() {
         // The clock may have moved on.
-        assert!(*line == expected || i == 8 && line.ends_with(expected.split_once(" ago").expect("ago").1), "{line}");
+        assert!(*line == expected || i == 9 && line.ends_with(expected.split_once(" ago").expect("ago").1), "{line}");
     }
     assert_eq!(lines.len(), expected.len(), "{shown}");
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use sha2::{Digest, Sha512};
 
 use super::{scripted, versioned};
-use crate::support::archive::{Archive, compressed, manifest};
+use crate::support::archive::compressed;
 use crate::support::command::{Jetpack, Output};
 
 const UNSIGNED: [&str; 2] = ["--insecure-options", "image"];
@@ -129,24 +129,6 @@ fn without_a_signature_somebody_has_to_allow_it() {
     }
     jetpack.file("jetpack.conf", b"allow.no-signature = on\n");
     jetpack.run(["import", path]).success();
-}
-
-#[test]
-fn what_this_version_cannot_honour_is_refused() {
-    let with = |field: &str| {
-        let manifest = manifest("a", None).replace(" }", &format!(", {field} }}"));
-        Archive::with_manifest(&manifest).finish()
-    };
-    let table = [
-        (with(r#""dependencies": [{"imageName": "base"}]"#), "the image depends on base\nhelp: "),
-        (with(r#""pathWhitelist": ["/etc"]"#), "the image has a pathWhitelist\nhelp: "),
-    ];
-    for (archive, expected) in table {
-        let jetpack = Jetpack::fake();
-        let said = import(&jetpack, &jetpack.file("a.aci", &archive), &[]).failure(125);
-        assert!(said.contains(expected), "{said}");
-        assert_eq!(jetpack.contents(), [""; 0]);
-    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod bad_compression;
 mod bad_references;
 mod config;
 mod cp;
+mod dependencies;
 mod escapes;
 mod events;
 mod exec;

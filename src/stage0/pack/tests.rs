@@ -225,8 +225,8 @@ fn a_file_that_changes_while_it_is_read_is_an_error() {
 fn a_manifest_has_a_limit() {
     let scratch = Scratch::new();
     let root = File::open(scratch.rootfs()).unwrap();
-    let manifest = vec![b' '; 1 << 20];
+    let manifest = vec![b' '; 16 << 20];
     pack(&manifest, root.as_fd(), &Selection::All, io::sink()).unwrap();
     let error = pack(&[&manifest[..], b" "].concat(), root.as_fd(), &Selection::All, io::sink()).unwrap_err();
-    assert_eq!(error.to_string(), "the manifest has 1048577 bytes, more than 1048576");
+    assert_eq!(error.to_string(), "the manifest has 16777217 bytes, more than 16777216");
 }

@@ -30,6 +30,8 @@ const MAX_ACCOUNTS: u64 = 8 << 20;
 pub(super) struct Later {
     directories: Vec<(Vec<u8>, Meta)>,
     described: HashSet<Vec<u8>>,
+    /// The directories that were made on the way to something.
+    made: Vec<Vec<u8>>,
     acls: Vec<(Vec<u8>, AclText)>,
     flags: Vec<(Vec<u8>, Flags)>,
     weight: usize,
@@ -39,6 +41,24 @@ impl Later {
     /// Whether the directory `path` has not been described before.
     pub(super) fn may_describe(&self, path: &[u8]) -> bool {
         !self.described.contains(path)
+    }
+
+    /// Keeps the names of directories that were made on the way to something.
+    ///
+    /// # Errors
+    /// Too much has to wait.
+    pub(super) fn made(&mut self, paths: Vec<Vec<u8>>) -> Result<()> {
+        let weight = paths.iter().map(|path| path.len() + size_of::<Vec<u8>>()).sum();
+        self.made.extend(paths);
+        self.weigh(weight)
+    }
+
+    /// The directories, the root among them, of which the archive says nothing.
+    pub(super) fn take_undescribed(&mut self) -> Vec<Vec<u8>> {
+        let mut paths = std::mem::take(&mut self.made);
+        paths.push(Vec::new());
+        paths.retain(|path| !self.described.contains(path));
+        paths
     }
 
     /// Keeps the properties of a directory.

@@ -1,6 +1,6 @@
 //! The tree on disk while it is written.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -37,6 +37,7 @@ pub(super) struct Made {
     pub(super) files: u64,
     pub(super) setuid: Vec<PathBuf>,
     pub(super) warnings: Vec<String>,
+    pub(super) undescribed: Vec<PathBuf>,
 }
 
 impl<'a> Tree<'a> {
@@ -56,7 +57,8 @@ impl<'a> Tree<'a> {
             Kind::File => self.make_file(path, entry, archive),
             Kind::HardLink => self.make_hard_link(path, entry),
             Kind::Symlink | Kind::Character | Kind::Block | Kind::Fifo => self.make_node(path, entry),
-        }
+        }?;
+        self.later.made(self.walk.take_made())
     }
 
     /// A directory. It may exist, made on the way to an entry in it, but not be described twice.
@@ -90,7 +92,7 @@ impl<'a> Tree<'a> {
         let node = Node::Open(file.as_fd());
         meta.apply(node, entry.kind, self.owners, &mut self.warnings).context(|| format!("cannot unpack {shown}"))?;
         if meta.is_setuid() {
-            self.setuid.push(PathBuf::from(std::ffi::OsString::from_vec(path.to_vec())));
+            self.setuid.push(to_path(path.to_vec()));
         }
         self.later.file(path, meta)
     }
@@ -147,9 +149,14 @@ impl<'a> Tree<'a> {
         if self.files == 0 {
             return Err(Error::new("the archive has no rootfs"));
         }
+        let undescribed = self.later.take_undescribed().into_iter().map(to_path).collect();
         self.later.finish(&mut self.walk, self.owners, &mut self.warnings)?;
-        Ok(Made { files: self.files, setuid: self.setuid, warnings: self.warnings.lines() })
+        Ok(Made { files: self.files, setuid: self.setuid, warnings: self.warnings.lines(), undescribed })
     }
+}
+
+fn to_path(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes))
 }
 
 /// Makes a symlink to wherever the archive says: nothing here ever follows it.

@@ -18,12 +18,19 @@ pub(super) struct Walk<'a> {
     root: BorrowedFd<'a>,
     owners: bool,
     last: Option<(Vec<u8>, OwnedFd)>,
+    /// The directories that were made on the way since somebody asked.
+    made: Vec<Vec<u8>>,
 }
 
 impl<'a> Walk<'a> {
     /// With `owners`, directories that are made on the way belong to root.
     pub(super) fn new(root: BorrowedFd<'a>, owners: bool) -> Self {
-        Walk { root, owners, last: None }
+        Walk { root, owners, last: None, made: Vec::new() }
+    }
+
+    /// The directories that were made on the way since this was asked last.
+    pub(super) fn take_made(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.made)
     }
 
     /// Opens the directory `path`, part by part. With `make`, those that are missing are made, with mode 0755.
@@ -47,7 +54,11 @@ impl<'a> Walk<'a> {
             let opened = step(from, &path[..end], start, entry)?;
             known = Some(match opened {
                 Some(fd) => fd,
-                None if make => make_step(from, &path[..end], start, self.owners)?,
+                None if make => {
+                    let made = make_step(from, &path[..end], start, self.owners)?;
+                    self.made.push(path[..end].to_vec());
+                    made
+                }
                 None => return Err(Error::new(format!("{entry} wants {}, which is not there", shown(&path[..end])))),
             });
             at = end;

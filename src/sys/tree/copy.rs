@@ -1,7 +1,7 @@
 //! Copying a tree.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,15 +10,14 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{
-    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens, mkdirat, mknodat,
-    utimensat,
+    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens, mknodat, utimensat,
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat, linkat, symlinkat};
 
 use super::content::copy_content;
-use super::remove::leave;
-use super::{CAREFUL, Node, file_type, list, open_directory, open_entry, stat_entry};
+use super::merge::{Directory, Level, Places};
+use super::{CAREFUL, Node, file_type, open_directory, open_entry};
 use crate::sys::os::attrs;
 use crate::sys::{Call, Error, Result};
 
@@ -35,7 +34,19 @@ type Identity = (libc::dev_t, libc::ino_t);
 /// # Errors
 /// The call that failed; `EXDEV` where a mount point is in the way. What was copied until then stays.
 pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    copy_all(Copy::new(to, None), from)
+    copy_merged(&[from], to, &|_| true)
+}
+
+/// Copies as [`copy_tree`] does, from several trees what they are when laid on one another, the uppermost first: a directory
+/// has the properties of the uppermost of its path, and what is in all of them; anything else hides what is below it. Of that,
+/// only the paths, relative to the root, that `keep` wants are copied; what is in a directory goes with it.
+///
+/// Two descriptors are open for each tree.
+///
+/// # Errors
+/// As [`copy_tree`].
+pub fn copy_merged(from: &[BorrowedFd<'_>], to: BorrowedFd<'_>, keep: &dyn Fn(&Path) -> bool) -> Result<()> {
+    copy_all(Copy::new(to, None), from, keep)
 }
 
 /// As [`copy_tree`], but for `owner`, to whom everything in the copy belongs. What says more of the owners and the system that the
@@ -51,7 +62,7 @@ pub fn copy_tree_for(
     to: BorrowedFd<'_>,
     visit: &mut dyn FnMut(&Path, &FileStat) -> bool,
 ) -> Result<()> {
-    copy_all(Copy::new(to, Some(Adoption { owner, visit })), from)
+    copy_all(Copy::new(to, Some(Adoption { owner, visit })), &[from], &|_| true)
 }
 
 /// Copies the regular file `model` to the new entry `name` of the directory `to`, as [`copy_tree_for`] would.
@@ -63,20 +74,23 @@ pub fn copy_file_for(owner: (Uid, Gid), model: &File, to: BorrowedFd<'_>, name: 
     Copy::new(to, Some(Adoption { owner, visit: &mut |_, _| true })).put(model, to, name, &stat)
 }
 
-fn copy_all(mut copy: Copy<'_>, from: BorrowedFd<'_>) -> Result<()> {
-    let mut here = (open_directory(from, OsStr::new("."))?, open_directory(copy.root, OsStr::new("."))?);
-    copy.visit(&fstat(&here.0).call(|| "fstat(.)")?)?;
-    let mut levels = vec![copy.fill(&here, OsString::new())?];
-    while let Some(level) = levels.last_mut() {
-        if let Some(next) = level.directories.pop() {
-            here = copy.enter(&here, &next)?;
-            levels.push(copy.fill(&here, next)?);
+fn copy_all(mut copy: Copy<'_>, from: &[BorrowedFd<'_>], keep: &dyn Fn(&Path) -> bool) -> Result<()> {
+    let mut places = Places::new(from, copy.root)?;
+    let mut levels = vec![copy.fill(&places, keep)?];
+    while let Some(here) = levels.last_mut() {
+        if let Some(next) = here.directories.pop() {
+            copy.visit_entry(&next.name, &next.stat)?;
+            places.enter(&next)?;
+            copy.path = copy.path_of(&next.name);
+            levels.push(copy.fill(&places, keep)?);
             continue;
         }
-        copy.properties(Node::Open(here.0.as_fd()), Node::Open(here.1.as_fd()), &level.from)?;
+        if let Some((model, stat)) = places.model(&here.level) {
+            copy.properties(Node::Open(model), Node::Open(places.to()), &stat)?;
+        }
         levels.pop();
         if let Some(above) = levels.last() {
-            here = (leave(here.0.as_fd(), &above.from)?, leave(here.1.as_fd(), &above.to)?);
+            places.leave(&above.level)?;
             copy.path.truncate(above.path);
         }
     }
@@ -95,10 +109,9 @@ pub fn copy_properties(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// A directory on the way down.
-struct Level {
-    from: FileStat,
-    to: FileStat,
-    directories: Vec<OsString>,
+struct Here {
+    level: Level,
+    directories: Vec<Directory>,
     /// The length of its path.
     path: usize,
 }
@@ -133,35 +146,23 @@ impl<'a> Copy<'a> {
         if goes_on { Ok(()) } else { Err(Error::new("copy", Errno::ECANCELED)) }
     }
 
-    /// Makes a directory and opens it and its model.
-    fn enter(&mut self, here: &(OwnedFd, OwnedFd), name: &OsStr) -> Result<(OwnedFd, OwnedFd)> {
-        self.visit_entry(name, &stat_entry(here.0.as_fd(), name)?)?;
-        let from = attrs::open_same_mount(here.0.as_fd(), name)?;
-        mkdirat(&here.1, name, Mode::S_IRWXU).call(|| format!("mkdirat({}, {name:?})", here.1.as_raw_fd()))?;
-        let to = open_directory(here.1.as_fd(), name)?;
-        self.path = self.path_of(name);
-        Ok((from, to))
-    }
-
     /// Copies everything in a directory but directories, which it lists.
-    fn fill(&mut self, here: &(OwnedFd, OwnedFd), name: OsString) -> Result<Level> {
-        let stat = |fd: &OwnedFd| fstat(fd).call(|| format!("fstat({name:?})"));
-        let mut level =
-            Level { from: stat(&here.0)?, to: stat(&here.1)?, directories: Vec::new(), path: self.path.len() };
-        for entry in list(here.0.as_fd())? {
-            let stat = stat_entry(here.0.as_fd(), &entry.name)?;
-            let kind = file_type(&stat);
-            if kind == SFlag::S_IFDIR {
-                level.directories.push(entry.name);
-                continue;
-            }
-            self.visit_entry(&entry.name, &stat)?;
+    fn fill(&mut self, places: &Places, keep: &dyn Fn(&Path) -> bool) -> Result<Here> {
+        let level = places.level()?;
+        if let Some((_, root)) = places.model(&level).filter(|_| self.path.is_empty()) {
+            self.visit(&root)?;
+        }
+        let wanted = |name: &OsStr| keep(Path::new(OsStr::from_bytes(&self.path_of(name))));
+        let (files, directories) = places.merge(wanted)?;
+        for found in &files {
+            self.visit_entry(&found.name, &found.stat)?;
+            let kind = file_type(&found.stat);
             let is_device = matches!(kind, SFlag::S_IFCHR | SFlag::S_IFBLK);
             if kind != SFlag::S_IFSOCK && !(is_device && self.adoption.is_some()) {
-                self.entry(here, &entry.name, kind, &stat)?;
+                self.entry((places.of(found), places.to()), &found.name, kind, &found.stat)?;
             }
         }
-        Ok(level)
+        Ok(Here { level, directories, path: self.path.len() })
     }
 
     /// Tells of an entry of the present directory.
@@ -174,8 +175,13 @@ impl<'a> Copy<'a> {
     }
 
     /// Copies one entry that is no directory.
-    fn entry(&mut self, here: &(OwnedFd, OwnedFd), name: &OsStr, kind: SFlag, stat: &FileStat) -> Result<()> {
-        let (from, to) = (here.0.as_fd(), here.1.as_fd());
+    fn entry(
+        &mut self,
+        (from, to): (BorrowedFd<'_>, BorrowedFd<'_>),
+        name: &OsStr,
+        kind: SFlag,
+        stat: &FileStat,
+    ) -> Result<()> {
         if stat.st_nlink > 1 {
             let identity = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.links.get(&identity) {

@@ -62,7 +62,7 @@ fn the_layout() {
         (vec![Item::directory("rootfs")], "the archive has no manifest"),
         (vec![file("manifest")], "the archive has no rootfs"),
         (vec![symlink("manifest", "/etc/passwd")], "manifest is not a regular file"),
-        (vec![Item::file("manifest", vec![b' '; (1 << 20) + 1])], "manifest has 1048577 bytes, more than 1048576"),
+        (vec![Item::file("manifest", vec![b' '; (16 << 20) + 1])], "manifest has 16777217 bytes, more than 16777216"),
         (vec![symlink("rootfs", "../outside")], "rootfs is not a directory"),
         (vec![], "the file is not a tar archive, nor one compressed by gzip, xz, bzip2 or zstd"),
     ] {

@@ -1,0 +1,183 @@
+//! Which images of the store are meant by the dependencies of a manifest (aci.md, Dependency Matching).
+
+use super::image::Image;
+use crate::appc::{Dependency, ImageId, ImageManifest, Labels};
+use crate::error::{Error, Result};
+
+/// The images that `manifest` depends on, in its order, out of `images`.
+///
+/// # Errors
+/// One is not among them, or is not what the manifest says of it.
+pub(super) fn resolve(manifest: &ImageManifest, images: &[Image]) -> Result<Vec<Image>> {
+    manifest.dependencies.iter().map(|dependency| one(dependency, images).cloned()).collect()
+}
+
+/// The image with the id that is asked for, or else the one imported last of those that fit.
+fn one<'a>(dependency: &Dependency, images: &'a [Image]) -> Result<&'a Image> {
+    if let Some(id) = &dependency.image_id {
+        let found = images.iter().find(|image| image.id == *id);
+        let image = found.ok_or_else(|| missing(dependency, images))?;
+        return match contradiction(dependency, image) {
+            None => Ok(image),
+            Some(why) => Err(Error::new(format!("the image depends on {}, {why}", name(dependency)))),
+        };
+    }
+    let fitting = images.iter().filter(|image| contradiction(dependency, image).is_none());
+    // Of those of one second the choice must be the same every time.
+    let newest = fitting.max_by(|a, b| a.record.imported.cmp(&b.record.imported).then(b.id.cmp(&a.id)));
+    newest.ok_or_else(|| missing(dependency, images))
+}
+
+/// What of an image is not as the dependency says.
+fn contradiction(dependency: &Dependency, image: &Image) -> Option<String> {
+    let manifest = &image.manifest;
+    if manifest.name != dependency.image_name {
+        return Some(format!("but the image of that id is called {}", manifest.name));
+    }
+    for label in &dependency.labels {
+        match manifest.labels.get(label.name.as_str()) {
+            Some(value) if value == label.value => {}
+            Some(value) => return Some(format!("but the {} of {} is {value:?}", label.name, image.id.short())),
+            None => return Some(format!("but {} has no label {}", image.id.short(), label.name)),
+        }
+    }
+    // The specification does not tell which of the two it means; an archive may be compressed anew without being another.
+    let sizes = [image.record.archive_size, image.record.size];
+    let wanted = dependency.size.filter(|size| !sizes.contains(size));
+    wanted.map(|size| format!("but {} has {} bytes, not {size}", image.id.short(), image.record.archive_size))
+}
+
+fn missing(dependency: &Dependency, images: &[Image]) -> Error {
+    let error = Error::new(format!("the image depends on {}, which is not in the store", name(dependency)));
+    let of_the_name: Vec<String> =
+        images.iter().filter(|image| image.manifest.name == dependency.image_name).map(describe).collect();
+    if of_the_name.is_empty() {
+        return error.help("bring that image in first, with `jetpack import`");
+    }
+    error.help(format!("bring that image in first, with `jetpack import`; here is only {}", of_the_name.join(", ")))
+}
+
+/// A dependency as its manifest has it: `name,label=value… (short id)`.
+fn name(dependency: &Dependency) -> String {
+    let name = with_labels(dependency.image_name.as_str(), &dependency.labels);
+    match (&dependency.image_id, dependency.size) {
+        (Some(id), _) => format!("{name} ({})", id.short()),
+        (None, Some(size)) => format!("{name} of {size} bytes"),
+        (None, None) => name,
+    }
+}
+
+fn describe(image: &Image) -> String {
+    format!("{} ({})", with_labels(image.manifest.name.as_str(), &image.manifest.labels), image.id.short())
+}
+
+fn with_labels(name: &str, labels: &Labels) -> String {
+    let labels = labels.iter().map(|label| format!(",{}={}", label.name, label.value));
+    std::iter::once(name.to_owned()).chain(labels).collect()
+}
+
+/// The images that depend on the one called `id`, as people know them: `name (short id)`.
+pub(super) fn dependents(id: &ImageId, images: &[Image]) -> Vec<String> {
+    let depend = images.iter().filter(|image| image.record.dependencies.contains(id));
+    depend.map(|image| format!("{} ({})", image.manifest.name, image.id.short())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::image::testing::image;
+    use super::*;
+
+    fn depending(on: &str) -> ImageManifest {
+        let text =
+            format!(r#"{{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "top", "dependencies": [{on}]}}"#);
+        ImageManifest::parse(text.as_bytes()).unwrap()
+    }
+
+    fn images() -> Vec<Image> {
+        let version = |v: &str| format!(r#", "labels": [{{"name": "version", "value": "{v}"}}]"#);
+        let mut images = vec![image(1, "a", &version("1")), image(2, "a", &version("2")), image(3, "b", "")];
+        for (image, (imported, size)) in images.iter_mut().zip([(20, 700), (10, 800), (30, 900)]) {
+            (image.record.imported, image.record.archive_size, image.record.size) = (imported, size, 10 * size);
+        }
+        images
+    }
+
+    fn id(n: u8) -> String {
+        ImageId::from_digest(&[n; 64]).to_string()
+    }
+
+    #[test]
+    fn the_last_of_those_that_fit_is_meant() {
+        let labelled = |v: &str| format!(r#"{{"imageName": "a", "labels": [{{"name": "version", "value": "{v}"}}]}}"#);
+        let table = [
+            (r#"{"imageName": "a"}"#.to_owned(), 1),
+            (labelled("2"), 2),
+            (r#"{"imageName": "a", "size": 800}"#.to_owned(), 2),
+            (r#"{"imageName": "a", "size": 8000}"#.to_owned(), 2),
+            (format!(r#"{{"imageName": "a", "imageID": "{}"}}"#, id(2)), 2),
+            (format!(r#"{{"imageName": "b", "imageID": "{}", "size": 900}}"#, id(3)), 3),
+        ];
+        for (text, expected) in table {
+            let found = resolve(&depending(&text), &images()).unwrap();
+            assert_eq!(found[0].id.as_str(), id(expected), "{text}");
+        }
+        let both = resolve(&depending(r#"{"imageName": "b"}, {"imageName": "a"}"#), &images()).unwrap();
+        assert_eq!([both[0].id.as_str(), both[1].id.as_str()], [id(3), id(1)]);
+        let mut twins = images();
+        twins[1].record.imported = 20;
+        assert_eq!(resolve(&depending(r#"{"imageName": "a"}"#), &twins).unwrap()[0].id.as_str(), id(1));
+    }
+
+    #[test]
+    fn what_is_missing_or_is_something_else_is_told() {
+        let table = [
+            (r#"{"imageName": "c"}"#.to_owned(), "the image depends on c, which is not in the store"),
+            (
+                r#"{"imageName": "a", "labels": [{"name": "version", "value": "3"}]}"#.to_owned(),
+                "the image depends on a,version=3, which is not in the store",
+            ),
+            (
+                r#"{"imageName": "a", "size": 1}"#.to_owned(),
+                "the image depends on a of 1 bytes, which is not in the store",
+            ),
+            (
+                format!(r#"{{"imageName": "a", "imageID": "{}"}}"#, id(9)),
+                "the image depends on a (sha512-090909090909), which is not in the store",
+            ),
+            (
+                format!(r#"{{"imageName": "a", "imageID": "{}"}}"#, id(3)),
+                "the image depends on a (sha512-030303030303), but the image of that id is called b",
+            ),
+            (
+                format!(
+                    r#"{{"imageName": "a", "imageID": "{}", "labels": [{{"name": "version", "value": "1"}}]}}"#,
+                    id(2)
+                ),
+                "the image depends on a,version=1 (sha512-020202020202), but the version of sha512-020202020202 is \"2\"",
+            ),
+            (
+                format!(r#"{{"imageName": "b", "imageID": "{}", "labels": [{{"name": "x", "value": "1"}}]}}"#, id(3)),
+                "the image depends on b,x=1 (sha512-030303030303), but sha512-030303030303 has no label x",
+            ),
+            (
+                format!(r#"{{"imageName": "b", "imageID": "{}", "size": 5}}"#, id(3)),
+                "the image depends on b (sha512-030303030303), but sha512-030303030303 has 900 bytes, not 5",
+            ),
+        ];
+        for (text, expected) in table {
+            assert_eq!(resolve(&depending(&text), &images()).unwrap_err().to_string(), expected);
+        }
+        let help = resolve(&depending(r#"{"imageName": "a", "size": 1}"#), &images()).unwrap_err();
+        let others = "here is only a,version=1 (sha512-010101010101), a,version=2 (sha512-020202020202)";
+        assert_eq!(help.help_line(), Some(&*format!("bring that image in first, with `jetpack import`; {others}")));
+    }
+
+    #[test]
+    fn dependents_are_named() {
+        let mut images = images();
+        images[0].record.dependencies = vec![images[2].id.clone(), images[1].id.clone()];
+        images[1].record.dependencies = vec![images[2].id.clone()];
+        assert_eq!(dependents(&images[2].id, &images), ["a (sha512-010101010101)", "a (sha512-020202020202)"]);
+        assert_eq!(dependents(&images[0].id, &images), [""; 0]);
+    }
+}
