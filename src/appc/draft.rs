@@ -57,14 +57,15 @@ fn field<'a>(object: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut V
 
 /// Completes the labels. What is no label is left for the reader to find.
 fn inherit(labels: &mut Vec<Value>, inherited: &Labels) {
-    let text = |label: &Value, wanted: &str| {
-        let fields = label.as_object()?;
-        fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted)).and_then(|(_, v)| v.as_str().map(str::to_owned))
+    let part = |label: &Value, wanted: &str| {
+        let found = label.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted));
+        found.map(|(_, value)| value.clone())
     };
-    let is = |label: &Value, name: &str| text(label, "name").as_deref() == Some(name);
+    let is = |label: &Value, name: &str| part(label, "name") == Some(Value::from(name));
+    let is_empty = |label: &Value| part(label, "value").is_none_or(|value| value.is_null() || value == "");
     for name in INHERITED {
         let given = labels.iter().any(|label| is(label, name));
-        labels.retain(|label| !(is(label, name) && text(label, "value").unwrap_or_default().is_empty()));
+        labels.retain(|label| !(is(label, name) && is_empty(label)));
         // An arch means nothing without an os.
         let has_meaning = name == "os" || labels.iter().any(|label| is(label, "os"));
         if let Some(value) = inherited.get(name).filter(|_| !given && has_meaning) {
