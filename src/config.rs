@@ -25,7 +25,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-pub use choice::{IsolationKind, NetKind, StorageKind};
+pub use choice::{CompressionKind, IsolationKind, NetKind, StorageKind};
 pub use error::Error;
 pub use keys::{KEYS, Key, KeyDefault, PREFIX};
 
@@ -107,6 +107,7 @@ pub struct Config {
     storage: StorageKind,
     isolation: IsolationKind,
     net: NetKind,
+    compression: CompressionKind,
 }
 
 impl Config {
@@ -146,6 +147,7 @@ impl Config {
             storage: if os == "freebsd" { StorageKind::Dir } else { StorageKind::Overlay },
             isolation: IsolationKind::Native,
             net: NetKind::None,
+            compression: CompressionKind::Xz,
         };
         config.check()?;
         Ok(config)
@@ -166,6 +168,9 @@ impl Config {
         }
         if let Some(net) = self.choice("run.net", NetKind::WORDS)? {
             self.net = net;
+        }
+        if let Some(compression) = self.choice("images.aci.compression", CompressionKind::WORDS)? {
+            self.compression = compression;
         }
         self.check_dns_servers()?;
         self.check_name_prefix()
@@ -296,6 +301,11 @@ impl Config {
     /// Where images and pods are kept: `root.path`, which is the same as `root.zfs.mountpoint`. Always absolute.
     pub fn root_path(&self) -> PathBuf {
         self.root_path.clone()
+    }
+
+    /// `images.aci.compression`.
+    pub fn compression(&self) -> CompressionKind {
+        self.compression
     }
 
     /// `storage`; when it is unset, ZFS where `root.zfs` is set, else overlayfs, and plain directories on FreeBSD, which has

@@ -9,6 +9,8 @@ use super::saveid::SaveId;
 use super::{Host, output};
 use crate::appc::AcIdentifier;
 use crate::error::{Context, Result};
+use crate::stage0::import::Imported;
+use crate::stage0::store::Store;
 
 /// Bring an image into the store
 ///
@@ -37,30 +39,32 @@ impl Import {
             let mut file = File::open(Path::new(path)).context(|| format!("cannot open {path}"))?;
             store.import(&mut file, path, self.name.as_ref(), policy)
         }?;
-        imported.warnings.iter().for_each(|warning| host.warn(warning));
-        if imported.known {
-            host.warn("this image was in the store already");
-        }
-        let id = imported.image.id.as_str();
-        host.note(|| {
-            let (name, record) = (&imported.image.manifest.name, &imported.image.record);
-            format!("{name} is {id}: {} files, {}", record.files, output::bytes(record.size))
+        tell(host, &store, &self.saveid, &imported).map(|()| 0)
+    }
+}
+
+/// Tells of an image that was brought in; one whose id cannot be saved is removed again.
+pub(super) fn tell(host: &Host, store: &Store, saveid: &SaveId, imported: &Imported) -> Result<()> {
+    imported.warnings.iter().for_each(|warning| host.warn(warning));
+    if imported.known {
+        host.warn("this image was in the store already");
+    }
+    let (id, name) = (imported.image.id.as_str(), &imported.image.manifest.name);
+    host.note(|| {
+        let record = &imported.image.record;
+        format!("{name} is {id}: {} files, {}", record.files, output::bytes(record.size))
+    });
+    if let Err(error) = saveid.save(id) {
+        // Nobody would know of the image, unless it was here before.
+        let undo = if imported.known { Ok(()) } else { store.destroy_image(id).map(drop) };
+        return Err(match undo {
+            Ok(()) => error,
+            Err(undo) => error.and_undo(undo),
         });
-        if let Err(error) = self.saveid.save(id) {
-            // Nobody would know of the image, unless it was here before.
-            let undo = if imported.known { Ok(()) } else { store.destroy_image(id).map(drop) };
-            return Err(match undo {
-                Ok(()) => error,
-                Err(undo) => error.and_undo(undo),
-            });
-        }
-        if host.json() {
-            output::json(
-                &serde_json::json!({ "id": id, "name": imported.image.manifest.name, "known": imported.known }),
-            )?;
-        } else {
-            output::line(id)?;
-        }
-        Ok(0)
+    }
+    if host.json() {
+        output::json(&serde_json::json!({ "id": id, "name": name, "known": imported.known }))
+    } else {
+        output::line(id)
     }
 }

@@ -17,6 +17,7 @@ use crate::stage1;
 use crate::stage1::lifecycle::{RunOptions, is_root};
 
 mod apps;
+mod build;
 mod completions;
 mod config;
 mod console;
@@ -120,6 +121,7 @@ enum Command {
     Version(version::Version),
     Completions(completions::Completions),
     Import(import::Import),
+    Build(build::Build),
     Images(images::Images),
     ShowImage(show_image::ShowImage),
     ImageManifest(image_manifest::ShowImageManifest),
@@ -242,6 +244,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Init(command) => command.run(&host),
         Command::Config(command) => command.run(&host),
         Command::Import(command) => command.run(&host),
+        Command::Build(command) => command.run(&host),
         Command::Images(command) => command.run(&host),
         Command::ShowImage(command) => command.run(&host),
         Command::ImageManifest(command) => command.run(&host),

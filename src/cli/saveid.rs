@@ -21,6 +21,20 @@ impl SaveId {
     }
 }
 
+/// Writes the file by renaming another one, so that it holds one whole id whenever somebody reads it, however many write it at
+/// once. What is no regular file, such as a pipe, is written to.
 fn write(path: &Path, id: &str) -> Result<()> {
-    std::fs::write(path, format!("{id}\n")).context(|| format!("cannot write the id to {}", path.display()))
+    let what = || format!("cannot write the id to {}", path.display());
+    let text = format!("{id}\n");
+    let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let is_special = |found: std::fs::Metadata| !found.is_file();
+    let special = place.symlink_metadata().is_ok_and(is_special);
+    let (Some(name), false) = (place.file_name(), special) else { return std::fs::write(&place, text).context(what) };
+    let new = place.with_file_name(format!(".{}.{}", name.display(), uuid::Uuid::new_v4()));
+    let renamed = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &place));
+    renamed.or_else(|error| {
+        // It may not even have been made.
+        let _ = std::fs::remove_file(&new);
+        Err(error).context(what)
+    })
 }

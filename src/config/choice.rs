@@ -55,6 +55,32 @@ impl NetKind {
     pub(super) const WORDS: &[(&str, Self)] = &[("none", NetKind::None), ("host", NetKind::Host)];
 }
 
+/// How images that are made here are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompressionKind {
+    /// xz(1).
+    Xz,
+    /// bzip2(1).
+    Bzip2,
+    /// gzip(1).
+    Gzip,
+    /// zstd(1).
+    Zstd,
+    /// Not at all.
+    None,
+}
+
+impl CompressionKind {
+    /// The words for `images.aci.compression`.
+    pub(super) const WORDS: &[(&str, Self)] = &[
+        ("xz", CompressionKind::Xz),
+        ("bzip2", CompressionKind::Bzip2),
+        ("gzip", CompressionKind::Gzip),
+        ("zstd", CompressionKind::Zstd),
+        ("none", CompressionKind::None),
+    ];
+}
+
 /// The words for switches, in any case.
 pub(super) const SWITCH: &[(&str, bool)] = &[
     ("on", true),

@@ -98,7 +98,7 @@ pub static KEYS: &[Key] = &[
     reserved("allow.http", Value("off"), "whether images may be fetched over plain HTTP"),
     used("allow.no-signature", Value("off"), "whether images without a trusted signature are accepted"),
     used("debug", Value("off"), "whether to say on standard error what is being done"),
-    reserved("images.aci.compression", Value("xz"), "the compression of images made here: xz, bzip2, gzip or none"),
+    used("images.aci.compression", Value("xz"), "the compression of images made here: xz, bzip2, gzip, zstd or none"),
     reserved("images.zfs.PROPERTY", Unset, "a ZFS property of the images dataset; empty takes a default away"),
     reserved("images.zfs.atime", Value("off"), "whether the images dataset records access times"),
     reserved("images.zfs.compress", Value("lz4"), "the compression of the images dataset"),

@@ -41,6 +41,10 @@ impl Isolation for Fake {
         Ok(())
     }
 
+    fn mounted(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn has_capabilities(&self) -> bool {
         false
     }

@@ -67,6 +67,10 @@ impl Isolation for Jail {
         unmount_recorded(record)
     }
 
+    fn mounted(&self) -> &'static [&'static str] {
+        &["dev"]
+    }
+
     fn has_capabilities(&self) -> bool {
         false
     }

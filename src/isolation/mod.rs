@@ -137,6 +137,10 @@ pub trait Isolation {
     /// Something cannot be removed.
     fn remove(&self, name: &str, record: &Path) -> Result<()>;
 
+    /// The directories of a root at which this mounts something in any case, relative to the root. They are made if they are
+    /// missing.
+    fn mounted(&self) -> &'static [&'static str];
+
     /// Whether the kernel has capabilities (capabilities(7)) for an app to be limited to.
     fn has_capabilities(&self) -> bool;
 

@@ -85,6 +85,10 @@ impl Isolation for Namespaces {
         Ok(())
     }
 
+    fn mounted(&self) -> &'static [&'static str] {
+        &["dev", "proc", "sys"]
+    }
+
     fn has_capabilities(&self) -> bool {
         true
     }

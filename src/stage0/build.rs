@@ -108,7 +108,7 @@ impl Foreign<'_> {
     /// Whether the entry at this path is not the image's, with all that is in it.
     pub fn has(&self, path: &Path) -> bool {
         let is = |other: &&str| path == Path::new(other);
-        is(&self.directory) || self.mounted.iter().any(&is) || OF_THE_POD.iter().any(&is) || (self.etc && is(&"etc"))
+        is(&self.directory) || self.mounted.iter().any(is) || OF_THE_POD.iter().any(is) || (self.etc && is(&"etc"))
     }
 
     /// Whether a directory with these entries holds nothing but what is the pod's.

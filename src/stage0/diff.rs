@@ -18,8 +18,8 @@
 
 mod compare;
 mod links;
-#[cfg(test)]
-mod random;
+#[cfg(any(test, feature = "testing"))]
+pub mod random;
 #[cfg(test)]
 mod tests;
 

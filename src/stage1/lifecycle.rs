@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::prepare::{Allowance, Prepared, SandboxRequest, app, mounts, sandbox, sandbox_name};
+use super::prepare::{Allowance, Prepared, SandboxRequest, app, mounts, parameters, sandbox, sandbox_name};
 use super::resolv::{self, HostFiles, Reach, UPSTREAM, choose};
 use super::run::Runner;
 use crate::appc::{PodManifest, RuntimeApp};
@@ -25,8 +25,8 @@ const PLAIN_TERMINAL: &str = "vt100";
 /// The store together with the means to run its pods.
 pub struct Engine<'a> {
     pub(super) store: &'a Store,
-    config: &'a Config,
-    isolation: Box<dyn Isolation>,
+    pub(super) config: &'a Config,
+    pub(super) isolation: Box<dyn Isolation>,
     backend: &'static str,
     pub(super) warn: &'a dyn Fn(&str),
 }
@@ -112,7 +112,6 @@ impl<'a> Engine<'a> {
     fn sandbox(&self, pod: &Pod, manifest: &PodManifest, attachment: Attachment) -> Result<SandboxSpec> {
         let runtime = the_app(pod, manifest)?;
         let image = self.store.read_image(&runtime.image.id)?;
-        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         Ok(sandbox(SandboxRequest {
             id: &pod.id.to_string(),
             name_prefix: self.config.get("jail.namePrefix").unwrap_or(""),
@@ -122,7 +121,7 @@ impl<'a> Engine<'a> {
             read_only: runtime.read_only_root_fs,
             mounts: mounts(manifest, runtime, |name| self.store.pod_volume(pod, name))?,
             resolv_conf: self.resolv_conf(reach(manifest, attachment)),
-            parameters: self.config.with_prefix("ace.jailConf.").into_iter().map(own).collect(),
+            parameters: parameters(&self.config.with_prefix("ace.jailConf."), &manifest.annotations),
             record: pod.record(),
         }))
     }

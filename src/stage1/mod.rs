@@ -7,6 +7,7 @@
 //! runs speaks to its agent over the pod's [`control`] socket.
 
 pub mod agent;
+pub mod build;
 pub mod control;
 pub mod copy;
 mod exec;

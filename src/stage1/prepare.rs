@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use crate::appc::{
-    App, EventName, Isolator, IsolatorValue, Mount, PodManifest, RuntimeApp, VolumeKind,
+    Annotations, App, EventName, Isolator, IsolatorValue, Mount, PodManifest, RuntimeApp, VolumeKind,
     isolators::DEFAULT_CAPABILITIES,
 };
 use crate::error::{Error, Result};
 use crate::isolation::{NetworkView, RootSpec, SandboxSpec, VolumeMount};
 use crate::network::Attachment;
+use crate::stage0::build::JAIL_PARAMETER;
 use crate::stage2::{AppSpec, Program, Transfer};
 use crate::sys::process::Seccomp;
 use crate::sys::rootfs::RootFs;
@@ -44,6 +45,19 @@ const ALL_SYSTEM_CALLS: &str = "@appc.io/all";
 /// The name of a pod's jail.
 pub fn sandbox_name(prefix: &str, id: &str) -> String {
     format!("{prefix}{id}")
+}
+
+/// The parameters of a pod's jail: those of the configuration, over which those of the pod's annotations go.
+pub fn parameters(configured: &[(&str, &str)], annotations: &Annotations) -> Vec<(String, String)> {
+    let annotated: Vec<(&str, &str)> = annotations
+        .iter()
+        .filter_map(|annotation| {
+            Some((annotation.name.as_str().strip_prefix(JAIL_PARAMETER)?, annotation.value.as_str()))
+        })
+        .collect();
+    let is_annotated = |name: &str| annotated.iter().any(|(other, _)| *other == name);
+    let configured = configured.iter().filter(|(name, _)| !is_annotated(name));
+    configured.chain(&annotated).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// The sandbox of a pod.

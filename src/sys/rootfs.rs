@@ -41,4 +41,13 @@ impl RootFs {
             RootFs::Layers { mountpoint, .. } | RootFs::Overlay { mountpoint, .. } => mountpoint,
         }
     }
+
+    /// The directory in which something can be put into the root while nobody has it mounted; none where nobody writes.
+    pub fn writable(&self) -> Option<&std::path::Path> {
+        match self {
+            RootFs::Directory { path } => Some(path),
+            RootFs::Layers { .. } => None,
+            RootFs::Overlay { upper, .. } => Some(upper),
+        }
+    }
 }

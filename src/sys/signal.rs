@@ -87,6 +87,24 @@ impl AsFd for Signals {
     }
 }
 
+/// Gives signals that were caught their default action again; what is ignored stays ignored.
+///
+/// # Errors
+/// The action of one cannot be set.
+pub fn release(signals: &[Signal]) -> Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in signals {
+        let call = || format!("sigaction({signal})");
+        // SAFETY: the default action runs no code of ours.
+        let before = unsafe { sigaction(*signal, &default) }.call(call)?;
+        if matches!(before.handler(), SigHandler::SigIgn) {
+            // SAFETY: puts back what was there.
+            unsafe { sigaction(*signal, &before) }.call(call)?;
+        }
+    }
+    Ok(())
+}
+
 /// Stops this process, as the default action of SIGTSTP would, until somebody continues it.
 pub fn stop_here() {
     // Nothing can prevent SIGSTOP; a process that cannot be stopped just goes on.

@@ -3,6 +3,7 @@
 mod bad_archives;
 mod bad_compression;
 mod bad_references;
+mod build;
 mod config;
 mod cp;
 mod dependencies;

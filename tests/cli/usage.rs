@@ -10,11 +10,12 @@ fn every_command_has_a_help_that_lists_its_options() {
     let everywhere = ["--config", "-o", "--insecure-options", "--format", "-q, --quiet", "-v, --verbose", "-h, --help"];
     let app = ["--name", "--exec", "--user", "--group", "--env", "--workdir", "--readonly-rootfs", "-- ARGUMENTS"];
     let pod = ["--hostname", "--net", "--saveid"];
-    let table: [(&str, Vec<&str>); 15] = [
+    let table: [(&str, Vec<&str>); 16] = [
         ("init", vec![]),
         ("config", vec!["[VAR]..."]),
         ("version", vec![]),
         ("import", vec!["<LOCATION>", "--name", "--saveid"]),
+        ("build", vec!["<IMAGE>", "<COMMAND>...", "-t", "--dir", "--cp", "--net", "--keep", "--saveid"]),
         ("images", vec!["-H", "-l"]),
         ("show-image", vec!["<IMAGE>"]),
         ("image-manifest", vec!["<IMAGE>"]),

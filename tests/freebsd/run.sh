@@ -406,6 +406,47 @@ setuid_out_of_reach() {
 	expect 'reach' "$(code_of su -m nobody -c "ls $store/layers" 2>/dev/null)" 1
 }
 
+# A build changes file flags, removes files of its parent, and leaves nothing of the jail; the image is the same elsewhere.
+build_an_image() {
+	mkdir -p "$work/build" "$work/build-tmp"
+	echo '{"name": "built"}' >"$work/build/manifest.json"
+	echo given >"$work/build/given"
+	cat >"$work/build/build.sh" <<-'END'
+		set -e
+		id -u
+		sysctl -n kern.securelevel
+		pwd | sed 's/-[0-9a-f]*//2g;s/build.*/build/'
+		cp given /etc/given
+		chflags schg /etc/given
+		chflags noschg /etc/given
+		chflags schg /etc/given
+		rm /etc/shells
+		mkdir /opt
+		daemon -f sleep 1000 2>/dev/null || (sleep 1000 >/dev/null 2>&1 &)
+	END
+	(cd "$work/build" && SOURCE_DATE_EPOCH=5 jetpack -o images.aci.compression=none build --saveid "$work/build.id" busybox-base \
+		sh ./build.sh) >"$work/said"
+	cat "$work/said"
+	id=$(cat "$work/build.id")
+	expect 'said' "$(cat "$work/said")" "$(printf '0\n0\n/.jetpack-build\n%s' "$id")"
+	expect 'id' "sha512-$(sha512 -q "$store/images/$id/image.aci")" "$id"
+	expect 'names' "$(tar -tf "$store/images/$id/image.aci" | tr '\n' ' ')" 'manifest rootfs/ rootfs/etc/ rootfs/etc/given rootfs/opt/ '
+	jetpack image-manifest built | grep -q '"/etc/given"'
+	if jetpack image-manifest built | grep -q '"/etc/shells"'; then return 1; fi
+	expect 'a failing command' "$(cd "$work/build" && code_of jetpack -q build busybox-base sh -c 'exit 7')" 7
+	expect 'leftovers' "$(leftovers)" ''
+	expect 'run' "$(jetpack run --destroy built -- sh -c 'cat /etc/given; ls /etc/shells 2>/dev/null || echo gone')" "$(printf 'given\ngone')"
+	other() { "$programs/jetpack" -o root.zfs= -o storage=dir -o "root.path=$work/other" --insecure-options image "$@"; }
+	other -q init
+	other import "$work/base.aci" >/dev/null
+	expect 'imported again' "$(other import "$store/images/$id/image.aci")" "$id"
+	expect 'run elsewhere' "$(other run --destroy built -- sh -c 'cat /etc/given; ls -lo /etc/given' | awk '{ print $1, $5 }' | tr '\n' ' ')" \
+		'given  -rw-r--r-- schg '
+	other destroy-image built
+	other destroy-image busybox-base
+	jetpack destroy-image built
+}
+
 # The unit tests of the library, cross-linked.
 library_tests() {
 	[ -x "$programs/tests-lib" ] || skip 'tests-lib was not linked'
@@ -445,6 +486,7 @@ check 'consoles' consoles
 check 'hostile links in an image' hostile_links
 check 'volumes (nullfs)' volumes
 check 'setuid files are out of reach' setuid_out_of_reach
+check 'an image is built' build_an_image
 check 'unit tests' library_tests
 check 'everything is removed' everything_removed
 echo "$passed passed, $failed failed, $skipped skipped"

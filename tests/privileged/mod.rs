@@ -1,5 +1,7 @@
 //! Real pods: needs root.
 
+mod build;
+mod build_random;
 mod capabilities;
 mod console;
 mod cp;

@@ -18,19 +18,30 @@ use crate::sys::paths::remove_tree;
 use crate::sys::tree::Node;
 
 /// Numbers by chance (xorshift*).
-pub(super) struct Random(u64);
+#[derive(Clone, Debug)]
+pub struct Random {
+    state: u64,
+    text: bool,
+}
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    /// The numbers of a seed.
+    pub fn new(seed: u64) -> Self {
+        Random { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, text: false }
+    }
+
+    /// The same, for trees whose names are all text.
+    #[must_use]
+    pub fn of_text(self) -> Self {
+        Random { text: true, ..self }
     }
 
     /// A number below `end`.
     fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        (self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
     }
 
     fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
@@ -60,25 +71,30 @@ impl Random {
             b"\x1b[2J",
             &long,
         ];
-        [self.pick(&names), self.below(6).to_string().as_bytes()].concat()
+        let name = *self.pick(&names);
+        let name = if self.text && str::from_utf8(name).is_err() { b"text" } else { name };
+        [name, self.below(6).to_string().as_bytes()].concat()
     }
 }
 
 /// A tree that changes.
-pub(super) struct Wild<'a> {
-    pub(super) random: &'a mut Random,
-    pub(super) root: &'a Path,
+#[derive(Debug)]
+pub struct Wild<'a> {
+    /// What decides.
+    pub random: &'a mut Random,
+    /// The directory that it is in.
+    pub root: &'a Path,
 }
 
 impl Wild<'_> {
     /// Adds entries.
-    pub(super) fn grow(&mut self, count: usize) {
+    pub fn grow(&mut self, count: usize) {
         (0..count).for_each(|_| self.add());
         self.seal();
     }
 
     /// Changes whatever is there.
-    pub(super) fn disturb(&mut self, count: usize) {
+    pub fn disturb(&mut self, count: usize) {
         for path in paths(self.root) {
             set_flags(&self.root.join(path), 0);
         }
@@ -240,7 +256,7 @@ fn set_flags(path: &Path, flags: u64) {
 }
 
 /// All paths of a tree, relative to it, the root's empty one first.
-pub(super) fn paths(root: &Path) -> Vec<PathBuf> {
+pub fn paths(root: &Path) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     let mut at = 0;
     while at < found.len() {
@@ -257,7 +273,7 @@ pub(super) fn paths(root: &Path) -> Vec<PathBuf> {
 }
 
 /// All that there is to say of each file of a tree.
-pub(super) fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
+pub fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut first = BTreeMap::new();
     let mut described = BTreeMap::new();
     for path in paths(root) {

@@ -1,0 +1,187 @@
+//! What the command of a build left: the manifest, and what differs from the parent, as an archive.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::{self, File, FileTimes};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::watch::Watch;
+use crate::error::{Context, Error, Result};
+use crate::stage0::build::{Foreign, MANIFEST, complete};
+use crate::stage0::compression::{Compression, encoder, processors};
+use crate::stage0::diff::{Difference, diff_knowing};
+use crate::stage0::image::Image;
+use crate::stage0::pack::pack;
+use crate::sys::os::attrs;
+use crate::sys::rootfs::RootFs;
+use crate::sys::tree::{Walk, open_directory, open_entry};
+
+/// The longest manifest that an author may write, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// The extended attribute by which overlayfs notes that a directory is another's under a new name.
+const REDIRECT: &[u8] = b"trusted.overlay.redirect";
+
+/// What has to be known.
+pub(super) struct Collect<'a> {
+    /// The image that was built on.
+    pub(super) parent: &'a Image,
+    /// The name of the working directory.
+    pub(super) directory: &'a str,
+    /// The directories at which the sandbox mounts something, relative to the root.
+    pub(super) mounted: &'a [&'a str],
+    /// The pod's root.
+    pub(super) root: &'a RootFs,
+    /// The time that the image is made at, in seconds since 1970.
+    pub(super) now: u64,
+    /// How the archive is compressed.
+    pub(super) compression: Compression,
+    /// Where the archive goes.
+    pub(super) archive: &'a Path,
+    /// Signals that end the build.
+    pub(super) watch: &'a Watch,
+}
+
+impl Collect<'_> {
+    /// Makes the archive of the parent's tree and the pod's, and gives what the person should know.
+    ///
+    /// # Errors
+    /// The manifest is missing, or wrong and kept elsewhere, a tree cannot be read or holds what no image may, the disk is
+    /// full, or a signal has arrived.
+    pub(super) fn work(&self, trees: &[PathBuf]) -> Result<Vec<String>> {
+        let [parent, pod] = trees else { return Err(Error::new("a build compares two trees")) };
+        let open = |path: &PathBuf| File::open(path).context(|| format!("cannot open {}", path.display()));
+        let (parent, pod) = (open(parent)?, open(pod)?);
+        let text = self.manifest(pod.as_fd())?;
+        let (mut manifest, mut warnings) =
+            complete(&text, self.parent, self.now).map_err(|error| keep(&text, error))?;
+        let difference =
+            self.difference(parent.as_fd(), pod.as_fd()).context(|| "cannot find what the command changed")?;
+        manifest.path_whitelist = difference.whitelist()?;
+        self.settle(&difference, parent.as_fd(), pod.as_fd()).context(|| "cannot put the time of a directory back")?;
+        let what = || "cannot pack what the command changed";
+        let file = File::options().write(true).create_new(true).open(self.archive).context(what)?;
+        let out = BufWriter::new(Watched { file, watch: self.watch });
+        let mut out = encoder(self.compression, out, processors()).context(what)?;
+        let json = manifest.to_json_pretty() + "\n";
+        let packed = pack(json.as_bytes(), pod.as_fd(), &difference.selection(), &mut out).context(what)?;
+        out.finish().context(what)?;
+        if !difference.sockets.is_empty() {
+            warnings.push(format!("{} sockets are left out of the image", difference.sockets.len()));
+        }
+        warnings.extend(packed.warnings);
+        Ok(warnings)
+    }
+
+    /// What the author wrote. Nothing is followed: the command may have put anything there.
+    fn manifest(&self, root: BorrowedFd<'_>) -> Result<Vec<u8>> {
+        let missing = || format!("the command left no {MANIFEST} in its working directory");
+        let help =
+            "the image's manifest is read from there: let the command write one, or put one into the build directory";
+        let directory = open_directory(root, OsStr::new(self.directory))
+            .map_err(|e| Error::with_source(missing(), e).help("the command removed or replaced that directory"))?;
+        let file = match open_entry(directory.as_fd(), OsStr::new(MANIFEST)) {
+            Err(e) if e.errno() == Errno::ENOENT => return Err(Error::new(missing()).help(help)),
+            Err(e) => return Err(Error::with_source(format!("cannot open the {MANIFEST} that the command left"), e)),
+            Ok(file) => File::from(file),
+        };
+        let what = || format!("cannot read the {MANIFEST} that the command left");
+        let found = file.metadata().context(what)?;
+        if !found.is_file() || found.len() > LONGEST {
+            return Err(Error::with_source(what(), format!("it is no regular file of {LONGEST} bytes at most")));
+        }
+        let mut text = Vec::new();
+        file.take(LONGEST).read_to_end(&mut text).context(what)?;
+        Ok(text)
+    }
+
+    fn difference(&self, parent: BorrowedFd<'_>, pod: BorrowedFd<'_>) -> Result<Difference> {
+        let etc = open_directory(parent, OsStr::new("etc")).is_err()
+            && self.names_in_etc().is_some_and(|names| Foreign::is_all(names.iter().map(|name| name.as_os_str())));
+        let foreign = Foreign { directory: self.directory, mounted: self.mounted, etc };
+        let written = written(self.root)?;
+        let untouched = |path: &Path| written.as_ref().is_some_and(|written| !written.contains(path));
+        diff_knowing(parent, pod, &|path| foreign.has(path), &untouched)
+    }
+
+    /// What is in the pod's /etc, if that is a directory.
+    fn names_in_etc(&self) -> Option<Vec<std::ffi::OsString>> {
+        let etc = self.root.path().join("etc");
+        let is_directory = etc.symlink_metadata().is_ok_and(|found| found.is_dir());
+        let entries = is_directory.then(|| fs::read_dir(etc).ok()).flatten()?;
+        entries.map(|entry| entry.ok().map(|entry| entry.file_name())).collect()
+    }
+
+    /// Gives directories in which only the pod's own things were made the time that they have in the parent.
+    fn settle(&self, difference: &Difference, parent: BorrowedFd<'_>, pod: BorrowedFd<'_>) -> Result<()> {
+        for path in Foreign::disturbed(difference) {
+            let name = if path.as_os_str().is_empty() { OsStr::new(".") } else { path.as_os_str() };
+            let open = |root| open_directory(root, name).map(File::from);
+            let (Ok(model), Ok(directory)) = (open(parent), open(pod)) else { continue };
+            let time =
+                |file: &File| file.metadata().and_then(|metadata| metadata.modified()).context(|| "cannot ask for it");
+            let before = time(&model)?;
+            if before != time(&directory)? {
+                directory.set_times(FileTimes::new().set_modified(before)).context(|| "cannot set it")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The paths of what is in the writable layer of an overlay: whatever is not there has the parent's content. Nothing is known of
+/// other roots, nor where a directory is another's under a new name.
+fn written(root: &RootFs) -> Result<Option<HashSet<PathBuf>>> {
+    let RootFs::Overlay { upper, .. } = root else { return Ok(None) };
+    let what = || format!("cannot read {}", upper.display());
+    let opened = File::open(upper).context(what)?;
+    let mut walk = Walk::new(opened.as_fd()).context(what)?;
+    let mut found = HashSet::new();
+    while let Some(stat) = walk.advance().context(what)? {
+        found.insert(walk.path().to_owned());
+        if crate::sys::tree::file_type(&stat) == nix::sys::stat::SFlag::S_IFDIR {
+            let attributes = attrs::get_xattrs(walk.node().context(what)?).context(what)?;
+            if attributes.iter().any(|(name, _)| name == REDIRECT) {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(found))
+}
+
+/// Keeps a manifest that is wrong where its author can look at it.
+fn keep(text: &[u8], error: Error) -> Error {
+    let path = std::env::temp_dir().join(format!("jetpack-manifest-{}.json", uuid::Uuid::new_v4()));
+    let file = File::options().write(true).create_new(true).mode(0o600).open(&path);
+    match file.and_then(|mut file| file.write_all(text)) {
+        Ok(()) => Error::with_source(format!("cannot use the manifest, which is kept in {}", path.display()), error),
+        Err(e) => {
+            let undo = Error::with_source(format!("cannot keep the manifest in {}", path.display()), e);
+            error.and_undo(undo)
+        }
+    }
+}
+
+/// A file that is written until a signal arrives.
+struct Watched<'a> {
+    file: File,
+    watch: &'a Watch,
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.watch.has_arrived() {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
