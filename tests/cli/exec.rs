@@ -70,7 +70,9 @@ fn state(jetpack: &Jetpack) -> String {
 
 /// What the handlers of the pod have noted.
 fn notes(jetpack: &Jetpack, pod: &str) -> String {
-    std::fs::read_to_string(jetpack.store().join(format!("pods/{pod}/app/root/srv/notes"))).unwrap_or_default()
+    let directory = jetpack.store().join(format!("pods/{pod}/apps/app/root/srv"));
+    assert!(directory.is_dir(), "{directory:?}");
+    std::fs::read_to_string(directory.join("notes")).unwrap_or_default()
 }
 
 #[test]
