@@ -114,7 +114,7 @@ impl Work<'_> {
         let root = store.app_root(&locked.pod, "build", &self.build.image.record.layers);
         let writable = root.writable().ok_or_else(|| Error::new("the root of the build pod is read-only"))?;
         let owner = if store.storage().keeps_owners() { Some((0, 0)) } else { None };
-        let left_out = self.source.copy_into(writable, &self.directory, owner, &self.watch)?;
+        let left_out = self.source.copy_into(writable, &self.directory, owner, &self.watch, store.progress())?;
         left_out.iter().for_each(|warning| (engine.warn)(warning));
         self.watch.check()?;
         let exit = engine.run(locked, &self.build.run)?;
@@ -134,6 +134,7 @@ impl Work<'_> {
             compression: compression(engine.config.compression()),
             archive: &archive,
             watch: &self.watch,
+            progress: store.progress(),
         };
         let trees = [Tree::Layers(self.build.image.record.layers.clone()), Tree::Root(root.clone())];
         let warnings = view(store.storage(), &trees, |trees| collect.work(trees))?;

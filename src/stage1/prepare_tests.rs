@@ -214,3 +214,18 @@ fn a_console_keeps_the_limits_and_nothing_else() {
         (Program::Console("joe".to_owned()), vec![], true)
     );
 }
+
+#[test]
+fn parameters_of_a_pod_go_over_those_of_the_configuration() {
+    let annotation =
+        |name: &str, value: &str| crate::appc::Annotation { name: name.parse().unwrap(), value: value.to_owned() };
+    let annotations = Annotations::new(vec![
+        annotation("jetpack/net", "none"),
+        annotation("jetpack/jail.conf/securelevel", "0"),
+        annotation("jetpack/jail.conf/allow.chflags", "true"),
+    ]);
+    let merged = parameters(&[("securelevel", "2"), ("allow.mount", "false")], &annotations.unwrap());
+    let expected = [("allow.mount", "false"), ("securelevel", "0"), ("allow.chflags", "true")];
+    assert_eq!(merged, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(parameters(&[("a", "b")], &Annotations::default()), [("a".to_owned(), "b".to_owned())]);
+}

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 
 use super::watch::Watch;
 use crate::error::{Context, Error, Result};
+use crate::progress::{Progress, Step};
 use crate::stage0::build::{Foreign, MANIFEST, complete};
 use crate::stage0::compression::{Compression, encoder, processors};
 use crate::stage0::diff::{Difference, diff_knowing};
@@ -45,6 +46,8 @@ pub(super) struct Collect<'a> {
     pub(super) archive: &'a Path,
     /// Signals that end the build.
     pub(super) watch: &'a Watch,
+    /// Who hears how far the packing has come.
+    pub(super) progress: &'a dyn Progress,
 }
 
 impl Collect<'_> {
@@ -66,11 +69,14 @@ impl Collect<'_> {
         self.settle(&difference, parent.as_fd(), pod.as_fd()).context(|| "cannot put the time of a directory back")?;
         let what = || "cannot pack what the command changed";
         let file = File::options().write(true).create_new(true).open(self.archive).context(what)?;
-        let out = BufWriter::new(Watched { file, watch: self.watch });
-        let mut out = encoder(self.compression, out, processors()).context(what)?;
+        let mut out = encoder(self.compression, BufWriter::new(file), processors()).context(what)?;
         let json = manifest.to_json_pretty() + "\n";
-        let packed = pack(json.as_bytes(), pod.as_fd(), &difference.selection(), &mut out).context(what)?;
+        let packing = Step::begin(self.progress, "packing what the command changed", None);
+        let watched = Watched { out: &mut out, watch: self.watch };
+        let packed =
+            pack(json.as_bytes(), pod.as_fd(), &difference.selection(), packing.count(watched)).context(what)?;
         out.finish().context(what)?;
+        drop(packing);
         if !difference.sockets.is_empty() {
             warnings.push(format!("{} sockets are left out of the image", difference.sockets.len()));
         }
@@ -167,21 +173,21 @@ fn keep(text: &[u8], error: Error) -> Error {
     }
 }
 
-/// A file that is written until a signal arrives.
-struct Watched<'a> {
-    file: File,
+/// What is written to until a signal arrives.
+struct Watched<'a, W> {
+    out: W,
     watch: &'a Watch,
 }
 
-impl Write for Watched<'_> {
+impl<W: Write> Write for Watched<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.watch.has_arrived() {
             return Err(io::Error::other("interrupted"));
         }
-        self.file.write(bytes)
+        self.out.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.out.flush()
     }
 }

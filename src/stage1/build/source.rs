@@ -13,6 +13,7 @@ use nix::unistd::{Gid, Uid};
 
 use super::watch::{Watch, interrupted};
 use crate::error::{Context, Error, Result};
+use crate::progress::{Progress, Step};
 use crate::sys;
 use crate::sys::tree::{copy_file_for, copy_tree_for, file_type};
 
@@ -82,13 +83,15 @@ impl Source {
         name: &str,
         owner: Option<(u32, u32)>,
         watch: &Watch,
+        progress: &dyn Progress,
     ) -> Result<Vec<String>> {
         let owner = match owner {
             Some((uid, gid)) => (Uid::from_raw(uid), Gid::from_raw(gid)),
             None => (Uid::effective(), Gid::effective()),
         };
         let target = root.join(name);
-        let mut copy = Copy { owner, watch, left_out: 0 };
+        let step = Step::begin(progress, "copying the build directory", None);
+        let mut copy = Copy { owner, watch, step, left_out: 0 };
         let to = copy.new_directory(&target)?;
         copy.tree(&self.directory, &to)?;
         for Extra { path, name } in &self.files {
@@ -119,6 +122,7 @@ fn check_apart(directory: &Path, store: &Path) -> Result<()> {
 struct Copy<'a> {
     owner: (Uid, Gid),
     watch: &'a Watch,
+    step: Step<'a>,
     left_out: usize,
 }
 
@@ -135,6 +139,9 @@ impl Copy<'_> {
         let mut visit = |path: &Path, stat: &FileStat| {
             self.left_out += usize::from(matches!(file_type(stat), SFlag::S_IFSOCK | SFlag::S_IFCHR | SFlag::S_IFBLK));
             path.clone_into(&mut last);
+            if file_type(stat) == SFlag::S_IFREG {
+                self.step.advance(u64::try_from(stat.st_size).unwrap_or_default());
+            }
             !self.watch.has_arrived()
         };
         let opened = File::open(from).context(|| cannot_copy(from, Path::new("")))?;
