@@ -264,7 +264,8 @@ fn a_copy_for_somebody_can_be_ended() {
 #[test]
 fn what_is_said_to_be_empty_is_read_to_its_end() {
     let model = Path::new("/proc/version");
-    if !cfg!(target_os = "linux") {
+    if !model.exists() {
+        println!("skipped: {} is not there", model.display());
         return;
     }
     let scratch = Scratch::new();
