@@ -33,6 +33,7 @@ mod init;
 mod list;
 mod manifest;
 mod output;
+mod overrides;
 mod prepare;
 mod progress;
 mod run;
@@ -81,7 +82,7 @@ struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Override a configuration value; without a value, `on`
-    #[arg(short = 'o', global = true, value_name = "KEY[=VALUE]")]
+    #[arg(short = 'o', global = true, value_name = "KEY[=VALUE]", value_parser = overrides::remember)]
     option: Vec<String>,
     /// Allow what is refused for safety: image (no signature needed)
     #[arg(long, global = true, value_name = "WHAT", value_delimiter = ',')]
@@ -142,10 +143,11 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     if words.first().is_some_and(|word| word == stage1::agent::COMMAND) {
         return stage1::agent::main(&words[1..]);
     }
-    let cli = match Cli::try_parse_from(arguments) {
+    let mut cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(usage) => return output::usage(&usage),
     };
+    cli.global.option = overrides::all();
     match run(cli) {
         Ok(code) => code,
         Err(error) => {

@@ -22,6 +22,13 @@ fn values_are_shown_by_name_or_all_together() {
 }
 
 #[test]
+fn options_before_and_behind_the_command_are_heeded_in_order() {
+    let jetpack = Jetpack::uninitialized(&FAKE);
+    let words = ["-o", "mds.port=1", "-o", "debug", "config", "-o", "mds.port=2", "mds.port", "debug", "storage"];
+    assert_eq!(jetpack.run(words).success().stdout, "2\non\nfake\n");
+}
+
+#[test]
 fn options_go_over_the_file_and_the_file_over_the_defaults() {
     let jetpack = Jetpack::uninitialized(&FAKE);
     let value = |arguments: &[&str]| jetpack.run(arguments).success().stdout;
