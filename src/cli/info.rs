@@ -13,7 +13,7 @@ use crate::stage0::pod::State;
 use crate::stage0::store::{FORMAT, Space, Store};
 use crate::stage1::lifecycle::kernel;
 
-/// Show what Jetpack is on this host: versions, the store and what is in it, the defaults of pods
+/// Show what Jetpack is on this host: versions, and the store with what is in it
 ///
 /// Without a store, or without the right to read it, the rest is shown and the store's error with it.
 #[derive(Debug, Args)]

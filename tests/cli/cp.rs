@@ -1,6 +1,7 @@
 //! `jetpack cp`, between directories of the host: the pods are of no isolation.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 
 use super::with_script;
 use crate::support::archive::{Archive, manifest};
@@ -36,6 +37,9 @@ fn a_running_pod_takes_and_gives_too() {
     let jetpack = with_script("echo ready; while ! [ -e \"$0.d/stop\" ]; do sleep 0.05; done");
     let pod = jetpack.run(["prepare", "example.com/app"]).success().stdout.trim().to_owned();
     let mut child = jetpack.spawn(["run", &pod]);
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("a line");
+    assert_eq!(line, "ready\n");
     let stop = jetpack.file("stop", b"");
     jetpack.run(["cp", &format!("{pod}:/bin/app"), &jetpack.path("app").to_string_lossy()]).success();
     assert!(fs::read_to_string(jetpack.path("app")).expect("the copy").contains("echo ready"));

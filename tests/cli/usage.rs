@@ -10,10 +10,12 @@ fn every_command_has_a_help_that_lists_its_options() {
     let everywhere = ["--config", "-o", "--insecure-options", "--format", "-q, --quiet", "-v, --verbose", "-h, --help"];
     let app = ["--name", "--exec", "--user", "--group", "--env", "--workdir", "--readonly-rootfs", "-- ARGUMENTS"];
     let pod = ["--hostname", "--net", "--saveid"];
-    let table: [(&str, Vec<&str>); 16] = [
+    let table: [(&str, Vec<&str>); 19] = [
         ("init", vec![]),
         ("config", vec!["[VAR]..."]),
+        ("info", vec![]),
         ("version", vec![]),
+        ("completions", vec!["<SHELL>"]),
         ("import", vec!["<LOCATION>", "--name", "--saveid"]),
         ("build", vec!["<IMAGE>", "<COMMAND>...", "-t", "--dir", "--cp", "--net", "--keep", "--saveid"]),
         ("images", vec!["-H", "-l"]),
@@ -24,6 +26,7 @@ fn every_command_has_a_help_that_lists_its_options() {
         ("run", [&["<POD|IMAGE>...", "-t", "--destroy"], &pod[..], &app].concat()),
         ("exec", vec!["<POD[:APP]>", "<COMMAND>...", "-t", "--user", "--group", "--cwd", "--env"]),
         ("console", vec!["<POD[:APP]>", "-u"]),
+        ("cp", vec!["<SOURCE>", "<DESTINATION>", "-a, --archive", "-L, --follow-link"]),
         ("list", vec!["-H"]),
         ("manifest", vec!["<POD>"]),
         ("destroy", vec!["<POD>..."]),

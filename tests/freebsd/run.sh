@@ -389,6 +389,7 @@ volumes() {
 	END
 	sh "$here/images/makeaci.sh" -c none "$work/manifest" "$work/volumes" "$work/volumes.aci"
 	jetpack --insecure-options image import "$work/volumes.aci"
+	# shellcheck disable=SC2016 # for the shell in the pod
 	script='echo more >>/data/file; echo x >/data/deep/x; echo x >/srv/far/x; while read -r l; do echo "$l"; done </data/file
 		(: >/read/x) 2>/dev/null || echo stays'
 	pod=$(jetpack -q prepare volumes -- "$script")

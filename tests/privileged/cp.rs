@@ -1,6 +1,7 @@
 //! `jetpack cp` with real pods, also with those that mean harm.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::images::{Image, NAME, inside, shell};
@@ -8,7 +9,7 @@ use crate::support::command::{Jetpack, or_skip};
 use crate::support::host::Snapshot;
 
 fn prepare(jetpack: &Jetpack) -> String {
-    jetpack.run(["-q", "prepare", NAME, "--", "sleep 1000"]).success().stdout.trim().to_owned()
+    jetpack.run(["-q", "prepare", NAME, "--", "echo ready; sleep 1000"]).success().stdout.trim().to_owned()
 }
 
 fn cp(jetpack: &Jetpack, words: &[&str]) {
@@ -82,6 +83,9 @@ fn a_running_pod_with_a_volume_gives_and_takes() {
         let before = Snapshot::take(&jetpack.store());
         let pod = prepare(&jetpack);
         let mut child = jetpack.spawn(["run", &pod]);
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("a line");
+        assert_eq!(line, "ready\n");
         let big = vec![b'x'; 3 << 20];
         let mine = jetpack.file("big", &big).display().to_string();
         cp(&jetpack, &[&mine, &format!("{pod}:/data/")]);
@@ -99,7 +103,9 @@ fn a_running_pod_with_a_volume_gives_and_takes() {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGKILL)
             .expect("it runs");
         crate::support::bounded::ended(&mut child);
-        crate::support::bounded::until("the pod has ended", || Snapshot::take(&jetpack.store()) == before);
+        let state = || jetpack.run(["list", "-H"]).success().stdout;
+        crate::support::bounded::until("the pod has ended", || state().contains(" exited "));
+        assert_eq!(Snapshot::take(&jetpack.store()), before, "{storage}");
     }
 }
 
