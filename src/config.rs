@@ -303,7 +303,7 @@ impl Config {
         self.root_path.clone()
     }
 
-    /// `images.aci.compression`.
+    /// `images.aci.compression`: how images that are made here are compressed.
     pub fn compression(&self) -> CompressionKind {
         self.compression
     }

@@ -57,6 +57,13 @@ pub struct Counted<'a, T> {
     step: &'a Step<'a>,
 }
 
+impl<T> Counted<'_, T> {
+    /// The stream itself.
+    pub fn into_inner(self) -> T {
+        self.stream
+    }
+}
+
 impl<T: Read> Read for Counted<'_, T> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let count = self.stream.read(buffer)?;

@@ -25,6 +25,7 @@ mod cp;
 mod destroy;
 mod destroy_image;
 mod exec;
+mod export;
 mod image_manifest;
 mod images;
 mod import;
@@ -127,6 +128,7 @@ enum Command {
     ShowImage(show_image::ShowImage),
     ImageManifest(image_manifest::ShowImageManifest),
     DestroyImage(destroy_image::DestroyImage),
+    Export(export::Export),
     Prepare(prepare::Prepare),
     Run(run::Run),
     Exec(exec::Exec),
@@ -251,6 +253,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::ShowImage(command) => command.run(&host),
         Command::ImageManifest(command) => command.run(&host),
         Command::DestroyImage(command) => command.run(&host),
+        Command::Export(command) => command.run(&host),
         Command::Prepare(command) => command.run(&host),
         Command::Run(command) => command.run(&host),
         Command::Exec(command) => command.run(&host),

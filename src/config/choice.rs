@@ -64,7 +64,7 @@ pub enum CompressionKind {
     Bzip2,
     /// gzip(1).
     Gzip,
-    /// zstd(1).
+    /// zstd(1), which readers of appc images other than this program need not know.
     Zstd,
     /// Not at all.
     None,

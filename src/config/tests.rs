@@ -144,6 +144,10 @@ fn storage_and_network() {
         assert_eq!(parse(os, text, &[]).expect(text).storage(), expected, "{os}: {text}");
     }
     assert_eq!(linux("run.net = host", &[]).net_default(), NetKind::Host);
+    assert_eq!(linux("", &[]).compression(), CompressionKind::Xz);
+    assert_eq!(linux("images.aci.compression = ZSTD", &[]).compression(), CompressionKind::Zstd);
+    let error = parse("linux", "images.aci.compression = lzma", &[]).expect_err("unknown");
+    assert_eq!(error, "/c:1: images.aci.compression must be one of xz, bzip2, gzip, zstd, none; not lzma");
     let error = parse("linux", "run.net = bridge", &[]).expect_err("not yet");
     assert_eq!(error, "/c:1: run.net must be one of none, host; not bridge");
     let error = parse("linux", "", &["storage=btrfs"]).expect_err("never");

@@ -7,6 +7,8 @@ use std::io::{self, BufRead, Cursor, Read};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::CompressionKind;
+
 pub use encoder::{Encoder, encoder, processors};
 
 /// The most memory that a compressed stream may make its decoder use. The largest preset of xz needs 65 MiB; an archive that
@@ -59,6 +61,18 @@ impl Compression {
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Compression::Zstd),
             _ if start.get(257..262) == Some(b"ustar") => Some(Compression::None),
             _ => None,
+        }
+    }
+}
+
+impl From<CompressionKind> for Compression {
+    fn from(kind: CompressionKind) -> Compression {
+        match kind {
+            CompressionKind::Xz => Compression::Xz,
+            CompressionKind::Bzip2 => Compression::Bzip2,
+            CompressionKind::Gzip => Compression::Gzip,
+            CompressionKind::Zstd => Compression::Zstd,
+            CompressionKind::None => Compression::None,
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod build;
 pub mod compression;
 mod dependencies;
 pub mod diff;
+pub mod export;
 pub mod image;
 pub mod import;
 pub mod keystore;

@@ -15,10 +15,8 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::lifecycle::{Engine, Exit, RunOptions};
-use crate::config::CompressionKind;
 use crate::error::{Error, Result};
 use crate::stage0::build::{BuildRequest, plan_build};
-use crate::stage0::compression::Compression;
 use crate::stage0::image::{ARCHIVE, Image};
 use crate::stage0::import::Imported;
 use crate::stage0::pod::LockedPod;
@@ -131,7 +129,7 @@ impl Work<'_> {
             mounted: engine.isolation.mounted(),
             root: &root,
             now: self.build.now,
-            compression: compression(engine.config.compression()),
+            compression: engine.config.compression().into(),
             archive: &archive,
             watch: &self.watch,
             progress: store.progress(),
@@ -142,15 +140,5 @@ impl Work<'_> {
         let mut imported = store.import_built(staging, &format!("a build on {}", self.build.image.manifest.name))?;
         imported.warnings.extend(warnings);
         Ok(Ok(imported))
-    }
-}
-
-fn compression(kind: CompressionKind) -> Compression {
-    match kind {
-        CompressionKind::None => Compression::None,
-        CompressionKind::Gzip => Compression::Gzip,
-        CompressionKind::Bzip2 => Compression::Bzip2,
-        CompressionKind::Xz => Compression::Xz,
-        CompressionKind::Zstd => Compression::Zstd,
     }
 }

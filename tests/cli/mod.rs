@@ -10,6 +10,7 @@ mod dependencies;
 mod escapes;
 mod events;
 mod exec;
+mod export;
 mod images;
 mod import;
 mod info;

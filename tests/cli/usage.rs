@@ -10,7 +10,7 @@ fn every_command_has_a_help_that_lists_its_options() {
     let everywhere = ["--config", "-o", "--insecure-options", "--format", "-q, --quiet", "-v, --verbose", "-h, --help"];
     let app = ["--name", "--exec", "--user", "--group", "--env", "--workdir", "--readonly-rootfs", "-- ARGUMENTS"];
     let pod = ["--hostname", "--net", "--saveid"];
-    let table: [(&str, Vec<&str>); 19] = [
+    let table: Vec<(&str, Vec<&str>)> = vec![
         ("init", vec![]),
         ("config", vec!["[VAR]..."]),
         ("info", vec![]),
@@ -22,6 +22,7 @@ fn every_command_has_a_help_that_lists_its_options() {
         ("show-image", vec!["<IMAGE>"]),
         ("image-manifest", vec!["<IMAGE>"]),
         ("destroy-image", vec!["<IMAGE>..."]),
+        ("export", vec!["<IMAGE>", "[FILE]", "--flat"]),
         ("prepare", [&["<IMAGE>...", "-n"], &pod[..], &app].concat()),
         ("run", [&["<POD|IMAGE>...", "-t", "--destroy"], &pod[..], &app].concat()),
         ("exec", vec!["<POD[:APP]>", "<COMMAND>...", "-t", "--user", "--group", "--cwd", "--env"]),

@@ -9,6 +9,7 @@ use super::super::store::Store;
 use super::super::unpack::testing::{Item, entries};
 use super::*;
 use crate::config::Config;
+use crate::stage0::compression::Compression;
 use crate::stage0::image::ARCHIVE;
 use crate::sys::testing::Scratch;
 
@@ -24,7 +25,7 @@ impl Random {
     }
 }
 
-/// What a path is; mode and time are not known of a directory of which no archive says anything.
+/// What a path is; a directory without mode and time is one of which the archive says nothing.
 #[derive(Clone, Debug, PartialEq)]
 enum Entry {
     Directory(Option<(u32, i64)>),
@@ -60,15 +61,17 @@ fn grow(random: &mut Random, path: &str, depth: usize, tag: &str, files: &mut Fi
 }
 
 /// The rules: lays `upper` on `files`. The properties that an archive does not tell are those that are there.
-fn lay(files: &mut Files, upper: &Files, is_archive: bool) {
+fn lay(files: &mut Files, upper: &Files) {
     for (path, entry) in upper {
         let both = matches!((files.get(path), entry), (Some(Entry::Directory(_)), Entry::Directory(_)));
         if !both {
             let below = format!("{path}/");
             files.retain(|other, _| other != path && !other.starts_with(&below));
         }
-        if !(both && is_archive && *entry == Entry::Directory(None)) {
-            files.insert(path.clone(), entry.clone());
+        match entry {
+            Entry::Directory(None) if both => {}
+            Entry::Directory(None) => drop(files.insert(path.clone(), Entry::Directory(Some((0o755, 0))))),
+            _ => drop(files.insert(path.clone(), entry.clone())),
         }
     }
 }
@@ -90,8 +93,8 @@ impl Model {
         let count = if before.is_empty() { 0 } else { random.below(4) };
         let dependencies: Vec<usize> = (0..count).map(|_| random.below(before.len())).collect();
         let mut rendered = Files::new();
-        dependencies.iter().for_each(|n| lay(&mut rendered, &before[*n].rendered, false));
-        lay(&mut rendered, &own, true);
+        dependencies.iter().for_each(|n| lay(&mut rendered, &before[*n].rendered));
+        lay(&mut rendered, &own);
         let mut whitelist = Vec::new();
         if random.below(3) == 0 {
             whitelist = rendered.keys().filter(|_| random.below(2) == 0).map(|path| format!("/{path}")).collect();
@@ -162,14 +165,6 @@ fn check(store: &Store, image: &Imported, model: &Files, what: &str) {
     let text = view(store.storage(), &[Tree::Layers(image.image.record.layers.clone())], |paths| {
         let mut files = Files::new();
         look(&paths[0], "", &mut files);
-        for (path, entry) in model {
-            // Where nobody said anything there is nothing to compare.
-            if *entry == Entry::Directory(None)
-                && let Some(Entry::Directory(found)) = files.get_mut(path)
-            {
-                *found = None;
-            }
-        }
         Ok(files.iter().map(|(path, entry)| format!("{path}: {entry:?}\n")).collect::<String>())
     })
     .unwrap();
@@ -177,9 +172,18 @@ fn check(store: &Store, image: &Imported, model: &Files, what: &str) {
     assert!(text == expected, "{what}: {}\nis\n{text}but should be\n{expected}", image.image.record.layers.join(" "));
 }
 
-/// Renders images made by chance; gives how many layers of each kind there were.
-fn render_by_chance(storage: &str) -> (usize, usize) {
-    let (mut masks, mut rendered) = (0, 0);
+/// What came of images made by chance.
+#[derive(Default)]
+struct Chances {
+    masks: usize,
+    rendered: usize,
+    /// The ids of their flat exports.
+    flat: Vec<ImageId>,
+}
+
+/// Renders images made by chance, exports them without their dependencies, and renders those.
+fn render_by_chance(storage: &str) -> Chances {
+    let mut chances = Chances::default();
     for seed in 1..=6u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let scratch = Scratch::new();
@@ -193,8 +197,14 @@ fn render_by_chance(storage: &str) -> (usize, usize) {
             assert_eq!(missing, !model.whitelist.is_empty(), "{:?}", imported.warnings);
             check(&store, &imported, &model.rendered, &format!("{storage}, seed {seed}, image {number}"));
             let last = imported.image.record.layers.last().unwrap();
-            (masks, rendered) =
-                (masks + usize::from(last.starts_with(MASK)), rendered + usize::from(last.starts_with(RENDERED)));
+            chances.masks += usize::from(last.starts_with(MASK));
+            chances.rendered += usize::from(last.starts_with(RENDERED));
+            chances.flat.push(check_flat(
+                &store,
+                &imported,
+                &model.rendered,
+                &format!("flat image {number} of {seed}"),
+            ));
             ids.push(imported.image.id);
             models.push(model);
         }
@@ -202,22 +212,35 @@ fn render_by_chance(storage: &str) -> (usize, usize) {
         ids.iter().rev().for_each(|id| drop(store.destroy_image(id.as_str()).unwrap()));
         assert_eq!(store.storage().layers().unwrap(), [""; 0]);
     }
-    (masks, rendered)
+    chances
+}
+
+/// Checks that a flat export has the same files and needs nothing; gives its id.
+fn check_flat(store: &Store, image: &Imported, model: &Files, what: &str) -> ImageId {
+    let staging = store.begin_image().unwrap();
+    let archive = File::create(staging.path().join(ARCHIVE)).unwrap();
+    let exported = store.export_flat(&image.image, Compression::None, archive).unwrap();
+    let flat = store.import_built(staging, "a flat image").unwrap();
+    assert_eq!(exported.id, flat.image.id);
+    assert_eq!(flat.image.record.layers, [flat.image.id.to_string()]);
+    assert_eq!((&flat.image.manifest.dependencies[..], &flat.image.manifest.path_whitelist[..]), (&[][..], &[][..]));
+    check(store, &flat, model, what);
+    if !flat.known {
+        store.destroy_image(exported.id.as_str()).unwrap();
+    }
+    exported.id
 }
 
 #[test]
-fn images_are_rendered_by_the_rules_in_directories() {
-    let (masks, rendered) = render_by_chance("dir");
-    assert!(masks == 0 && rendered > 10, "{masks} {rendered}");
-}
-
-#[test]
-fn images_are_rendered_by_the_rules_in_stacks() {
+fn images_are_rendered_by_the_rules() {
+    let copied = render_by_chance("dir");
+    assert!(copied.masks == 0 && copied.rendered > 10, "{} {}", copied.masks, copied.rendered);
     if skipped_without_overlays() {
         return;
     }
-    let (masks, rendered) = render_by_chance("overlay");
-    assert!(masks > 5 && rendered > 2, "{masks} {rendered}");
+    let stacked = render_by_chance("overlay");
+    assert!(stacked.masks > 5 && stacked.rendered > 2, "{} {}", stacked.masks, stacked.rendered);
+    assert_eq!(stacked.flat, copied.flat);
 }
 
 /// Says that a test needs overlays, where there are none, and whether it has to be left out.

@@ -7,7 +7,8 @@ use std::io::Read as _;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::sys::stat::SFlag;
+use nix::sys::stat::{SFlag, futimens};
+use nix::sys::time::TimeSpec;
 
 use crate::error::{Context, Error, Result};
 use crate::sys::os::attrs;
@@ -53,12 +54,11 @@ impl Later {
         self.weigh(weight)
     }
 
-    /// The directories, the root among them, of which the archive says nothing.
-    pub(super) fn take_undescribed(&mut self) -> Vec<Vec<u8>> {
-        let mut paths = std::mem::take(&mut self.made);
-        paths.push(Vec::new());
-        paths.retain(|path| !self.described.contains(path));
-        paths
+    /// The directories, the root among them, of which the archive has said nothing in the end.
+    pub(super) fn undescribed(&mut self) -> &[Vec<u8>] {
+        self.made.push(Vec::new());
+        self.made.retain(|path| !self.described.contains(path));
+        &self.made
     }
 
     /// Keeps the properties of a directory.
@@ -103,7 +103,7 @@ impl Later {
         Ok(())
     }
 
-    /// Does all of it.
+    /// Does all of it. Directories of which the archive says nothing get the time 0: they are the same whenever it is unpacked.
     ///
     /// # Errors
     /// The system refuses it, or a list names somebody whom the image lacks.
@@ -119,6 +119,12 @@ impl Later {
             let shown = shown(path);
             let fd = walk.existing(path, &shown)?;
             meta.apply_late(Node::Open(fd), owners, &accounts).context(|| format!("cannot unpack {shown}"))?;
+        }
+        for path in &self.made {
+            let shown = shown(path);
+            let fd = walk.existing(path, &shown)?;
+            futimens(fd, &TimeSpec::new(0, 0), &TimeSpec::new(0, 0))
+                .context(|| format!("cannot set the time of {shown}"))?;
         }
         for (path, flags) in self.flags.iter().rev() {
             let shown = shown(path);

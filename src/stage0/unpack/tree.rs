@@ -149,7 +149,7 @@ impl<'a> Tree<'a> {
         if self.files == 0 {
             return Err(Error::new("the archive has no rootfs"));
         }
-        let undescribed = self.later.take_undescribed().into_iter().map(to_path).collect();
+        let undescribed = self.later.undescribed().iter().cloned().map(to_path).collect();
         self.later.finish(&mut self.walk, self.owners, &mut self.warnings)?;
         Ok(Made { files: self.files, setuid: self.setuid, warnings: self.warnings.lines(), undescribed })
     }
