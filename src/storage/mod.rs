@@ -1,14 +1,15 @@
 //! Where root trees are kept: one small trait, and its backends.
 //!
-//! A *layer* is the tree of files that an archive holds, named by the digest of the uncompressed archive, written once and
-//! never changed. A *root* is what an app of a pod stands on: made from layers, writable, the pod's own. Backends know
-//! directories and datasets; images and manifests are stage0's. Names are checked before they get here: a layer is
-//! `sha512-…`, a pod a UUID, an app an AC name, and none of them holds a slash.
+//! A *layer* is a tree of files: what an archive holds, named by the digest of the uncompressed archive, or what rendering
+//! made of an image, named after that. It is written once and never changed. A *root* is what an app of a pod stands on: made
+//! from layers, writable, the pod's own. Backends know directories and datasets; images and manifests are stage0's. Names are
+//! checked before they get here: a layer is `sha512-…`, `mask-…` or `rendered-…`, a pod a UUID, an app an AC name, and none of
+//! them holds a slash.
 //!
 //! | backend | layer | root |
 //! |---|---|---|
-//! | `overlay` | a directory | an overlayfs stack over it, mounted by the pod itself |
-//! | `dir` | a directory | a copy; works on every filesystem |
+//! | `overlay` | a directory | an overlayfs stack over its layers, mounted by the pod itself |
+//! | `dir` | a directory | a copy of its one layer; works on every filesystem |
 
 use std::path::{Path, PathBuf};
 

@@ -229,3 +229,15 @@ fn a_dependency_that_goes_meanwhile_leaves_no_image_without_it() {
         assert_eq!(jetpack.contents(), [""; 0]);
     }
 }
+
+#[test]
+fn what_a_killed_command_rendered_goes_with_the_next_import() {
+    let jetpack = Jetpack::fake();
+    let base = jetpack.import(&image("base", "").finish());
+    let top = jetpack.import(&depending("top", r#"{"imageName": "base"}"#).finish());
+    let left = jetpack.store().join("images").join(top);
+    std::fs::rename(&left, jetpack.path("left")).expect("the image goes");
+    assert_eq!(jetpack.contents().len(), 3);
+    import(&jetpack, image("base", "")).success();
+    assert_eq!(jetpack.contents(), [format!("images/{base}"), format!("layers/{base}")]);
+}

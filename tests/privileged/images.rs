@@ -64,6 +64,18 @@ impl Image {
         Ok(image.entry("manifest", EntryType::Regular, 0o644, (0, 0), manifest(NAME, app).as_bytes(), ""))
     }
 
+    /// An image of this manifest and an empty root.
+    pub(crate) fn of(manifest: &str) -> Image {
+        let image = Image { archive: Builder::new(Vec::new()), libraries: BTreeSet::new() };
+        let image = image.entry("manifest", EntryType::Regular, 0o644, (0, 0), manifest.as_bytes(), "");
+        image.entry("rootfs", EntryType::Directory, 0o755, (0, 0), b"", "")
+    }
+
+    /// The finished archive, a plain tar file.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.archive.into_inner().expect("writing to memory")
+    }
+
     /// Adds a file of root's.
     pub(crate) fn file(self, name: &str, mode: u32, contents: &[u8]) -> Image {
         self.owned(name, mode, (0, 0), contents)
@@ -169,7 +181,7 @@ impl Image {
     /// Imports the image into a new store kept as `storage` says.
     pub(crate) fn into_store(self, storage: &str) -> Result<Jetpack, String> {
         let jetpack = Jetpack::real(storage)?;
-        jetpack.import(&self.archive.into_inner().expect("writing to memory"));
+        jetpack.import(&self.finish());
         Ok(jetpack)
     }
 }

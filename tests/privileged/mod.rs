@@ -5,6 +5,7 @@ mod build_random;
 mod capabilities;
 mod console;
 mod cp;
+mod dependencies;
 mod descriptors;
 mod devices;
 mod exec;
