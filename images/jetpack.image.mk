@@ -5,6 +5,7 @@
 
 .DEFAULT_GOAL = image
 .MAIN: image
+.NOTPARALLEL:
 
 JETPACK ?=
 JETPACK_FLAGS ?=
@@ -25,6 +26,10 @@ TIDY_FILES ?=
 
 JETPACK_SHAREDIR := $(.PARSEDIR)$(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 MAKEACI = sh $(JETPACK_SHAREDIR)/makeaci.sh
+
+# Makes what is in another folder, with the same jetpack, but with nothing else that was said about this image.
+MAKE_PARENT = MAKEFLAGS= MFLAGS= PARENT_IMAGE= BASE_ACI= BUILD_DIR= BUILD_CP= BUILD_VARS= BUILD_ARGS= BUILD_COMMAND= \
+	BUILD_FLAGS= PKG_INSTALL= JETPACK='$(JETPACK)' JETPACK_FLAGS='$(JETPACK_FLAGS)' $(MAKE)
 
 # BUILD_VARS as words of the shell, NAME=VALUE, without those that are not set.
 .build.vars.bsd = ${.CURDIR:D${BUILD_VARS:@.VAR.@${${.VAR.}:D${.VAR.}=${${.VAR.}:Q}}@}}

@@ -7,7 +7,7 @@
 # The lists are the make variables that IMAGES.md explains. `pod` is what the script does in the pod where an image is built:
 # it is copied there when packages or variables are wanted, and brings them in before it runs the build command.
 set -eu
-share=$(dirname "$0")
+share=${0%/*}
 
 fail() {
 	echo "image: $*" >&2
@@ -119,9 +119,7 @@ make_file() {
 	if [ -n "$parent" ] || [ $# -gt 0 ]; then
 		make_image "$@"
 		[ -z "$(find "$file" -newer "$id_file" 2>/dev/null)" ] || return 0
-		rm -f "$file.new"
-		eval "jet $export \"\$(cat \"\$id_file\")\" \"\$file.new\""
-		mv -f "$file.new" "$file"
+		eval "jet $export \"\$(cat \"\$id_file\")\" \"\$file\""
 	elif [ "$file" != "$base" ]; then
 		cp "$base" "$file.new"
 		mv -f "$file.new" "$file"
@@ -177,6 +175,7 @@ while [ $# -gt 0 ] && [ "$1" != :command ]; do
 	shift
 done
 [ $# -eq 0 ] || shift
+directory=${directory:-.}
 
 case $action in
 image | aci | flat-aci)
