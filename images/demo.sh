@@ -68,14 +68,16 @@ if ! jet init; then
 	jet init
 fi
 
-say 'Making an image, a root filesystem of one program'
-JETPACK_FLAGS="-o root.path=$store $storage" "$make" -C images/busybox-base
+say 'Building an image: an app, on a root filesystem of one program'
+JETPACK_FLAGS="-o root.path=$store $storage" "$make" -C images/example.showenv
 jet images
 
-say 'Running a program as a user of the image, with arguments, environment and a working directory'
-# shellcheck disable=SC2016 # for the shell in the pod
-jet run --destroy --saveid "$work/pod" busybox-base --exec /bin/sh --user demo --group demo --env COLOUR=blue --workdir /tmp -- \
-	-c 'id; pwd; hostname; printf "[%s]\n" "$COLOUR" "$@"; ps' sh one 'two words'
+say 'Running the app, which tells what it sees: its user, arguments, environment, mounts, and a volume with handlers'
+jet run --destroy --saveid "$work/pod" example/showenv --env COLOUR=blue -- one 'two words'
+rm -f "$work/pod"
+
+say 'And another program, as another user'
+jet run --destroy --saveid "$work/pod" example/showenv --exec id --user nobody --group nogroup --workdir /
 rm -f "$work/pod"
 
 say 'An image without an app gives a console'
