@@ -5,6 +5,7 @@ use std::process::Command;
 use super::exec::{WAIT, end, exec, prepare};
 use super::images::{Image, shell, store_of};
 use super::signals::Running;
+use super::terminal::control_jobs;
 use crate::support::bounded::until;
 use crate::support::command::{or_skip, skip};
 use crate::support::pty::Terminal;
@@ -22,13 +23,7 @@ fn a_shell_controls_its_jobs_and_leaves_the_pod_alone() {
     for words in [&["exec", "-t", &pod, "sh"][..], &["console", &pod]] {
         let mut terminal = Terminal::start(&jetpack.command(words));
         let before = terminal.mode();
-        ask(&mut terminal, "PS1='next> '; tty; echo $((40 + 2))\r", "/dev/pts/0\r\n42\r\n");
-        ask(&mut terminal, "sleep 100 & echo started $((1 + 1))\r", "started 2\r\n");
-        ask(&mut terminal, "jobs | grep -c Running; fg\r", "1\r\nsleep 100\r\n");
-        terminal.insist("\u{1a}", "Stopped");
-        ask(&mut terminal, "kill -9 %1; wait; sleep 101\r", "sleep 101\r\n");
-        terminal.insist("\u{3}", "next> ");
-        ask(&mut terminal, "\recho alive $((2 + 2)) $TERM; exit 12\r", "alive 4 xterm\r\n");
+        control_jobs(&mut terminal);
         assert_eq!(terminal.code(), 12, "{words:?}");
         assert_eq!(terminal.mode(), before, "{words:?}");
     }

@@ -103,18 +103,30 @@ fn the_windows_size_is_followed() {
 fn a_shell_controls_its_jobs() {
     let jetpack = or_skip!(pods("overlay"));
     let mut terminal = Terminal::start(&jetpack.command(["run", "--destroy", "-t", "busybox-base"]));
-    let ask = |terminal: &mut Terminal, typed: &str, expected: &str| {
+    control_jobs(&mut terminal);
+    assert_eq!(terminal.end().0, 12);
+}
+
+/// Stops, continues and interrupts jobs of a shell that has just begun, and has it exit with 12.
+pub(super) fn control_jobs(terminal: &mut Terminal) {
+    // A shell throws away what was typed before its prompt, of which the first is `/ # ` or `/ $ `.
+    terminal.expect(" ");
+    let mut ask = |typed: &str, expected: &str| {
         terminal.send(typed);
         terminal.expect(expected);
+        terminal.expect("next> ");
     };
-    ask(&mut terminal, "PS1='next> '; tty; echo $((40 + 2))\r", "/dev/pts/0\r\n42\r\n");
-    ask(&mut terminal, "sleep 100 & echo started $((1 + 1))\r", "started 2\r\n");
-    ask(&mut terminal, "jobs | grep -c Running; fg\r", "1\r\nsleep 100\r\n");
+    ask("PS1='next> '; tty; echo $((40 + 2))\r", "/dev/pts/0\r\n42\r\n");
+    ask("sleep 100 & echo started $((1 + 1))\r", "started 2\r\n");
+    terminal.send("jobs | grep -c Running; fg\r");
+    terminal.expect("1\r\nsleep 100\r\n");
     terminal.insist("\u{1a}", "Stopped");
-    ask(&mut terminal, "kill -9 %1; wait; sleep 101\r", "sleep 101\r\n");
+    terminal.expect("next> ");
+    terminal.send("kill -9 %1; wait; sleep 101\r");
+    terminal.expect("sleep 101\r\n");
     terminal.insist("\u{3}", "next> ");
-    ask(&mut terminal, "\recho alive $((2 + 2)) $TERM; exit 12\r", "alive 4 xterm\r\n");
-    assert_eq!(terminal.end().0, 12);
+    terminal.send("\recho alive $((2 + 2)) $TERM; exit 12\r");
+    terminal.expect("alive 4 xterm\r\n");
 }
 
 #[test]
