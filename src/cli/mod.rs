@@ -31,6 +31,7 @@ mod images;
 mod import;
 mod info;
 mod init;
+mod kill;
 mod list;
 mod manifest;
 mod output;
@@ -134,6 +135,7 @@ enum Command {
     Exec(exec::Exec),
     Console(console::Console),
     Cp(cp::Cp),
+    Kill(kill::Kill),
     List(list::List),
     Manifest(manifest::ShowManifest),
     Destroy(destroy::Destroy),
@@ -259,6 +261,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Exec(command) => command.run(&host),
         Command::Console(command) => command.run(&host),
         Command::Cp(command) => command.run(&host),
+        Command::Kill(command) => command.run(&host),
         Command::List(command) => command.run(&host),
         Command::Manifest(command) => command.run(&host),
         Command::Destroy(command) => command.run(&host),

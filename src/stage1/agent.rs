@@ -116,7 +116,7 @@ impl Agent {
             if ordered {
                 self.obey(channel)?;
             }
-            self.sessions.turn(&asking, &self.around, self.main.is_stopping());
+            self.sessions.turn(&asking, &self.around, self.main.now());
             self.signals.pending();
             while let Some((pid, exit)) = sys::process::reap_any().context(|| "cannot wait for the app")? {
                 if Some(pid) != self.main.pid() {

@@ -7,10 +7,12 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::message::{Request, Run};
+use super::message::{Event, Heard, Order, Request, Run, hear, send};
 use super::session::{Program, Session, catch_signals, refuse_directories};
 use crate::error::{Context, Error, Result};
 use crate::stage2::AppSpec;
@@ -93,5 +95,88 @@ impl Connection {
                 Err(served.err().map_or_else(|| Error::new(&*what), |error| Error::with_source(&*what, error)))
             }
         }
+    }
+}
+
+/// How long the agent may take to answer. It waits for nothing itself, but may have been stopped.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Connection {
+    /// Watches the pod from now on.
+    ///
+    /// # Errors
+    /// The agent does not answer, or has gone.
+    pub fn watch(self) -> Result<Watch> {
+        let Connection { pod, channel } = self;
+        send(&channel, &Request::Watch, &[])?;
+        let mut watch = Watch { pod, channel };
+        match watch.hear(PATIENCE)? {
+            Some(Heard::Message(Event::Watched, _)) => Ok(watch),
+            Some(Heard::Closed) => Err(Error::new(format!("pod {} has just ended", watch.pod))),
+            _ => Err(watch.silence()),
+        }
+    }
+}
+
+/// A pod that is watched until it ends: this run of it and no later one.
+#[derive(Debug)]
+pub struct Watch {
+    pod: String,
+    channel: Channel,
+}
+
+impl Watch {
+    /// The pod.
+    pub fn pod(&self) -> &str {
+        &self.pod
+    }
+
+    /// Sends the signal with this number to the pod's app, or to its handler if that is what runs now. A pod that has ended
+    /// needs none.
+    ///
+    /// # Errors
+    /// The agent does not answer.
+    pub fn signal(&mut self, number: i32) -> Result<()> {
+        // That an agent has gone is seen below.
+        let _ = send(&self.channel, &Order::Signal(number), &[]);
+        match self.hear(PATIENCE)? {
+            Some(Heard::Message(Event::Obeyed, _) | Heard::Closed) => Ok(()),
+            _ => Err(self.silence()),
+        }
+    }
+
+    /// Waits until `deadline` for the pod's end; says whether that has come.
+    ///
+    /// # Errors
+    /// The agent says what nobody has asked for.
+    pub fn ends_before(&mut self, deadline: Instant) -> Result<bool> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        Ok(matches!(self.hear(left)?, Some(Heard::Closed)))
+    }
+
+    /// What the agent says within this time.
+    fn hear(&mut self, within: Duration) -> Result<Option<Heard<Event>>> {
+        let until = Instant::now() + within;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            // Rounded up, so that the last part of a millisecond is not spent asking again and again.
+            let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+            let mut ready = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut ready, if left.is_zero() { PollTimeout::ZERO } else { timeout }) {
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).context(|| format!("cannot wait for pod {}", self.pod)),
+                Ok(0) if left.is_zero() => return Ok(None),
+                Ok(0) => {}
+                Ok(_) => match hear(&mut self.channel)? {
+                    Heard::Partial => {}
+                    heard => return Ok(Some(heard)),
+                },
+            }
+        }
+    }
+
+    fn silence(&self) -> Error {
+        Error::new(format!("pod {} does not answer", self.pod))
+            .help("its first process may have been stopped; killing its `jetpack run` with SIGKILL ends it in any case")
     }
 }

@@ -149,7 +149,7 @@ impl<'a> Engine<'a> {
     /// It runs, or something of it cannot be removed.
     pub fn destroy(&self, pod: &Pod) -> Result<()> {
         let locked = self.store.lock_pod(pod).map_err(|e| match pod.state {
-            State::Running => e.help("end it first: send `jetpack run` a signal, which it passes on"),
+            State::Running => e.help(format!("end it first: `jetpack kill {}`", pod.id)),
             _ => e,
         })?;
         self.destroy_locked(locked)

@@ -30,6 +30,9 @@ pub enum Request {
     /// Run a program in the pod: answered by [`Event::Started`] and [`Event::Exited`], or by [`Event::Failed`]. The message
     /// brings standard input, output and error, unless the program gets a terminal. Orders may follow.
     Exec(Box<Run>),
+    /// Stay connected until the pod ends, and get orders through to its app meanwhile: answered by [`Event::Watched`], and
+    /// each order by [`Event::Obeyed`].
+    Watch,
 }
 
 /// A program to run beside the app.
@@ -41,11 +44,12 @@ pub struct Run {
     pub size: Option<Size>,
 }
 
-/// What the runner, or whoever has asked for a program, says later.
+/// What the runner, or whoever has asked for something, says later.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
-    /// Send this signal (by number) to the program that runs now.
+    /// Send this signal (by number) to the program that was asked for; from the runner and from those who watch, to the app, or
+    /// to its handler if that is what runs now.
     Signal(i32),
 }
 
@@ -63,6 +67,10 @@ pub enum Event {
     Failed(Told),
     /// The program has ended like this; of the app, its post-stop handler too.
     Exited(Exit),
+    /// The pod is watched.
+    Watched,
+    /// What was ordered has been done. Said to those who watch.
+    Obeyed,
 }
 
 /// Sends `message`, with descriptors if need be.

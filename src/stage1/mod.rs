@@ -11,6 +11,7 @@ pub mod build;
 pub mod control;
 pub mod copy;
 mod exec;
+pub mod kill;
 pub mod lifecycle;
 pub mod message;
 pub mod prepare;

@@ -203,6 +203,8 @@ impl<'a> Session<'a> {
                 Event::Warning(text) => (self.warn)(&text),
                 Event::Failed(told) => self.outcome = Some(Err(told.into())),
                 Event::Exited(exit) => self.outcome = Some(Ok(exit)),
+                // For those who watch.
+                Event::Watched | Event::Obeyed => {}
             }
         }
     }

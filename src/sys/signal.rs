@@ -9,6 +9,26 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 use super::{Call, Result};
 
+/// The number of SIGTERM.
+pub const TERM: i32 = Signal::SIGTERM as i32;
+
+/// The number of SIGKILL.
+pub const KILL: i32 = Signal::SIGKILL as i32;
+
+/// The number of the signal that people call `TERM`, `term`, `SIGTERM` or `15`; `None` if there is none. Of signals without
+/// names, which are for programs to agree upon, there are none here.
+pub fn number(text: &str) -> Option<i32> {
+    let signal = match text.parse::<i32>() {
+        Ok(number) => Signal::try_from(number),
+        Err(_) => {
+            let name = text.to_ascii_uppercase();
+            let whole = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
+            whole.parse::<Signal>()
+        }
+    };
+    signal.ok().map(|signal| signal as i32)
+}
+
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
 /// The signals that somebody sends to a program to tell it something or to end it, and that are therefore passed on to an
@@ -128,4 +148,20 @@ pub(crate) fn set_nonblocking(fd: &impl AsFd) -> Result<()> {
     let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK;
     nix::fcntl::fcntl(fd, nix::fcntl::F_SETFL(flags)).call(|| format!("fcntl({}, F_SETFL)", fd.as_raw_fd()))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for text in ["TERM", "term", "SIGTERM", "sigterm", "15"] {
+            assert_eq!(number(text), Some(TERM), "{text}");
+        }
+        assert_eq!((number("KILL"), number("9"), number("USR1")), (Some(9), Some(KILL), Some(libc::SIGUSR1)));
+        for text in ["", "SIG", "0", "-1", "-9", "65", "128", "4294967311", "TERMINATE", "SIGSIGTERM", " TERM"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod images;
 mod import;
 mod info;
 mod init;
+mod kill;
 mod lists;
 mod ordinary;
 mod pods;

@@ -28,6 +28,7 @@ fn every_command_has_a_help_that_lists_its_options() {
         ("exec", vec!["<POD[:APP]>", "<COMMAND>...", "-t", "--user", "--group", "--cwd", "--env"]),
         ("console", vec!["<POD[:APP]>", "-u"]),
         ("cp", vec!["<SOURCE>", "<DESTINATION>", "-a, --archive", "-L, --follow-link"]),
+        ("kill", vec!["<POD>...", "-s", "--grace"]),
         ("list", vec!["-H"]),
         ("manifest", vec!["<POD>"]),
         ("destroy", vec!["<POD>..."]),

@@ -35,6 +35,15 @@ enum Stage {
     PostStop(Result<Exit>),
 }
 
+/// How far an app is, for others.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Now {
+    /// The process that runs now.
+    pub(super) process: Option<Pid>,
+    /// Whether the program has ended.
+    pub(super) is_stopping: bool,
+}
+
 /// How the app ended, when all of it has.
 type Outcome = Option<Result<Exit>>;
 
@@ -65,9 +74,9 @@ impl Main {
         self.child.as_ref().map(|child| child.pid)
     }
 
-    /// Whether the program has ended.
-    pub(super) fn is_stopping(&self) -> bool {
-        matches!(self.stage, Stage::PostStop(_))
+    /// How far it is.
+    pub(super) fn now(&self) -> Now {
+        Now { process: self.pid(), is_stopping: matches!(self.stage, Stage::PostStop(_)) }
     }
 
     /// What the person should know, once.

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 
 use super::super::message::{Event, Heard, Order, Request, Run, hear, send};
 use super::super::transfer::perform;
+use super::app::Now;
 use crate::error::{Context, Error, Result, Told};
 use crate::stage2::exec::{Child, Stdio, Surroundings, start};
 use crate::stage2::facts::Facts;
@@ -40,6 +41,8 @@ struct Session {
     since: Instant,
     /// What runs for him.
     program: Option<Program>,
+    /// Whether he watches the pod.
+    watching: bool,
 }
 
 struct Program {
@@ -62,16 +65,16 @@ impl Sessions {
     /// How long to wait at most (milliseconds): until somebody has said nothing for too long.
     pub(super) fn patience(&self) -> Option<u16> {
         let left = |session: &Session| PATIENCE.saturating_sub(session.since.elapsed());
-        let shortest = self.sessions.iter().filter(|session| session.program.is_none()).map(left).min()?;
+        let shortest = self.sessions.iter().filter(|session| session.is_undecided()).map(left).min()?;
         Some(u16::try_from(shortest.as_millis()).unwrap_or(u16::MAX).saturating_add(1))
     }
 
     /// Serves those who have said something. `ready` tells which of [`Sessions::interests`] have.
-    pub(super) fn turn(&mut self, ready: &[bool], around: &Surroundings, stopping: bool) {
+    pub(super) fn turn(&mut self, ready: &[bool], around: &Surroundings, app: Now) {
         let mut ready = ready.iter().copied();
         for session in self.sessions.iter_mut().filter(|session| session.channel.is_some()) {
             if ready.next().unwrap_or(false) {
-                session.serve(around, stopping);
+                session.serve(around, app);
             }
         }
         let before = self.sessions.len();
@@ -80,7 +83,8 @@ impl Sessions {
         if ready.next().unwrap_or(false) {
             match self.control.accept() {
                 Ok(Some(channel)) => {
-                    self.sessions.push(Session { channel: Some(channel), since: Instant::now(), program: None });
+                    let (channel, since) = (Some(channel), Instant::now());
+                    self.sessions.push(Session { channel, since, program: None, watching: false });
                 }
                 Ok(None) => {}
                 Err(_) => self.full = !self.sessions.is_empty(),
@@ -121,20 +125,31 @@ impl Program {
 }
 
 impl Session {
+    /// Whether he has still to say what he wants.
+    fn is_undecided(&self) -> bool {
+        self.program.is_none() && !self.watching
+    }
+
     fn is_over(&self) -> bool {
-        self.program.is_none() && (self.channel.is_none() || self.since.elapsed() >= PATIENCE)
+        let gone = self.program.is_none() && self.channel.is_none();
+        gone || (self.is_undecided() && self.since.elapsed() >= PATIENCE)
     }
 
     /// Does what he wants, as far as he has said it.
-    fn serve(&mut self, around: &Surroundings, stopping: bool) {
+    fn serve(&mut self, around: &Surroundings, app: Now) {
         let Some(channel) = &mut self.channel else { return };
         let open = match &self.program {
             Some(program) => obey(channel, program),
-            None => match begin(channel, around, stopping) {
+            None if self.watching => obey_watcher(channel, app),
+            None => match begin(channel, around, app) {
                 Ok(Begun::Not) => true,
                 Ok(Begun::Gone) => false,
                 Ok(Begun::Program(program)) => {
                     self.program = Some(program);
+                    true
+                }
+                Ok(Begun::Watching) => {
+                    self.watching = true;
                     true
                 }
                 Err(error) => {
@@ -167,21 +182,35 @@ fn obey(channel: &mut Channel, program: &Program) -> bool {
     }
 }
 
+/// Carries out what somebody who watches the pod orders; false when the connection is closed.
+fn obey_watcher(channel: &mut Channel, app: Now) -> bool {
+    match hear::<Order>(channel) {
+        Ok(Heard::Message(Order::Signal(number), _)) => {
+            app.process.into_iter().for_each(|pid| super::signal(pid, number));
+            send(channel, &Event::Obeyed, &[]).is_ok()
+        }
+        Ok(Heard::Partial) => true,
+        Ok(Heard::Closed) | Err(_) => false,
+    }
+}
+
 enum Begun {
     /// The request is not there yet.
     Not,
     /// And will not come.
     Gone,
     Program(Program),
+    Watching,
 }
 
-fn begin(channel: &mut Channel, around: &Surroundings, stopping: bool) -> Result<Begun> {
-    let (Request::Exec(run), standard) = match hear::<Request>(channel)? {
-        Heard::Message(request, fds) => (request, fds),
+fn begin(channel: &mut Channel, around: &Surroundings, app: Now) -> Result<Begun> {
+    let (run, standard) = match hear::<Request>(channel)? {
+        Heard::Message(Request::Exec(run), fds) => (run, fds),
+        Heard::Message(Request::Watch, _) => return send(channel, &Event::Watched, &[]).map(|()| Begun::Watching),
         Heard::Partial => return Ok(Begun::Not),
         Heard::Closed => return Ok(Begun::Gone),
     };
-    if stopping {
+    if app.is_stopping {
         return Err(Error::new("the pod is stopping").help("its app has ended; try again when the pod has"));
     }
     let on_terminal = run.app.terminal.is_some();
@@ -230,7 +259,7 @@ mod tests {
         let around = Surroundings { root: "/".into(), privileged: false };
         let turn = |sessions: &mut Sessions| {
             let ready = vec![true; sessions.interests().len()];
-            sessions.turn(&ready, &around, false);
+            sessions.turn(&ready, &around, Now::default());
         };
         assert_eq!((sessions.patience(), sessions.interests().len()), (None, 1));
         let mut clients: Vec<Channel> =
@@ -256,7 +285,7 @@ mod tests {
             session.since -= PATIENCE;
         }
         assert_eq!(sessions.patience(), Some(1));
-        sessions.turn(&[], &around, false);
+        sessions.turn(&[], &around, Now::default());
         assert!(sessions.sessions.is_empty());
         assert!(clients.pop().expect("a client").receive().unwrap().is_none());
         std::fs::remove_file(path).unwrap();
