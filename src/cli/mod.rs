@@ -32,12 +32,14 @@ mod import;
 mod info;
 mod init;
 mod kill;
+mod killall;
 mod list;
 mod manifest;
 mod output;
 mod overrides;
 mod prepare;
 mod progress;
+mod ps;
 mod run;
 mod saveid;
 mod show_image;
@@ -136,6 +138,8 @@ enum Command {
     Console(console::Console),
     Cp(cp::Cp),
     Kill(kill::Kill),
+    Ps(ps::Ps),
+    Killall(killall::Killall),
     List(list::List),
     Manifest(manifest::ShowManifest),
     Destroy(destroy::Destroy),
@@ -262,6 +266,8 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Console(command) => command.run(&host),
         Command::Cp(command) => command.run(&host),
         Command::Kill(command) => command.run(&host),
+        Command::Ps(command) => command.run(&host),
+        Command::Killall(command) => command.run(&host),
         Command::List(command) => command.run(&host),
         Command::Manifest(command) => command.run(&host),
         Command::Destroy(command) => command.run(&host),

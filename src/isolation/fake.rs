@@ -1,14 +1,16 @@
 //! No isolation at all, for tests of the command line without root: the agent is an ordinary child process, and programs of
 //! the pod's root run as the user who runs the test.
 
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use nix::unistd::Pid;
 
 use super::{AgentProcess, Inside, Isolation, SandboxSpec};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys;
+use crate::sys::processes::Process;
 
 /// The backend.
 #[derive(Debug, Default)]
@@ -35,6 +37,14 @@ impl Isolation for Fake {
 
     fn enter(&self, spec: &SandboxSpec) -> Result<Inside> {
         Ok(Inside { root: spec.root.filesystem.path().to_path_buf(), privileged: false })
+    }
+
+    fn processes(&self, _name: &str, _identity: Option<BorrowedFd<'_>>) -> Result<Vec<Process>> {
+        Err(Error::new("nothing tells the processes of the pod from others"))
+    }
+
+    fn signal(&self, _: &str, _: Option<BorrowedFd<'_>>, processes: &[Process], _: i32) -> Result<()> {
+        processes.first().map_or(Ok(()), |_| Err(Error::new("nothing tells the processes of the pod from others")))
     }
 
     fn remove(&self, _name: &str, _record: &Path) -> Result<()> {

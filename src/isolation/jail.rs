@@ -5,10 +5,12 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{AgentProcess, Inside, Isolation, NetworkView, SandboxSpec, VolumeMount};
@@ -17,6 +19,7 @@ use crate::error::{Context, Error, Result};
 use crate::steps::Steps;
 use crate::sys;
 use crate::sys::os::AgentExe;
+use crate::sys::processes::Process;
 use crate::sys::rootfs::RootFs;
 
 /// The backend.
@@ -60,6 +63,27 @@ impl Isolation for Jail {
         sys::os::attach(&spec.name).context(|| "cannot enter the jail")?;
         nix::unistd::chdir("/").context(|| "cannot change to the root of the jail")?;
         Ok(Inside { root: PathBuf::from("/"), privileged: true })
+    }
+
+    fn processes(&self, name: &str, _identity: Option<BorrowedFd<'_>>) -> Result<Vec<Process>> {
+        command::jail_processes(name)
+    }
+
+    /// From inside the jail: there no number means a process of the host's.
+    fn signal(&self, name: &str, _: Option<BorrowedFd<'_>>, processes: &[Process], signal: i32) -> Result<()> {
+        let what = || format!("cannot send a signal in the jail {name}");
+        let signal = Signal::try_from(signal).context(what)?;
+        let send = || {
+            sys::os::attach(name).map_err(|error| error.to_string())?;
+            for process in processes {
+                match kill(Pid::from_raw(process.pid), signal) {
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(errno) => return Err(format!("kill({}, {signal}): {}", process.pid, errno.desc())),
+                }
+            }
+            Ok(String::new())
+        };
+        sys::process::in_child(send).context(what)?.context(what).map(drop)
     }
 
     fn remove(&self, name: &str, record: &Path) -> Result<()> {

@@ -5,13 +5,14 @@
 //! with a clean memory, so that nothing of the host's is in it; everything in the pod is its descendant.
 
 use std::ffi::CString;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
+use crate::sys::processes::Process;
 use crate::sys::rootfs::RootFs;
 
 #[cfg(feature = "testing")]
@@ -130,6 +131,27 @@ pub trait Isolation {
         let _ = terminal;
         Ok(())
     }
+
+    /// In the agent, once inside: what the host's kernel knows the sandbox by, if that is a descriptor.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    fn identity(&self) -> Result<Option<OwnedFd>> {
+        Ok(None)
+    }
+
+    /// On the host: what runs in the sandbox called `name`, of which the agent has given `identity`; the agent too.
+    ///
+    /// # Errors
+    /// The sandbox has gone, or the kernel refuses.
+    fn processes(&self, name: &str, identity: Option<BorrowedFd<'_>>) -> Result<Vec<Process>>;
+
+    /// On the host: sends a signal to processes that [`Isolation::processes`] has found; never to one outside of the sandbox,
+    /// even if it has got the number of one that has ended. That one has ended is no error.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    fn signal(&self, name: &str, identity: Option<BorrowedFd<'_>>, processes: &[Process], signal: i32) -> Result<()>;
 
     /// On the host, when the agent has ended, however it did: removes what outlives it. Nothing to remove is no error.
     ///

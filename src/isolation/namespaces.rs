@@ -2,16 +2,17 @@
 //! kernel takes everything away when the agent, which is the pod's PID 1, dies.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
 use super::{AgentProcess, Inside, Isolation, NetworkView, RootSpec, SandboxSpec, VolumeMount, mountpoint};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::os::{AgentExe, MountFlags};
+use crate::sys::processes::Process;
 
 /// The backend.
 #[derive(Debug, Default)]
@@ -81,6 +82,30 @@ impl Isolation for Namespaces {
             .context(|| "cannot mount the terminal on /dev/console")
     }
 
+    fn identity(&self) -> Result<Option<OwnedFd>> {
+        sys::os::own_pid_namespace().map(Some).context(|| "cannot open the pod's PID namespace")
+    }
+
+    fn processes(&self, _name: &str, identity: Option<BorrowedFd<'_>>) -> Result<Vec<Process>> {
+        let what = || "cannot list the processes of the pod";
+        let processes = sys::os::processes(needed(identity)?).context(what)?;
+        // The agent hides itself from those who may not look at all; where it can be seen, so can the others.
+        if !processes.iter().any(|process| process.inside == Some(1)) {
+            return Err(Error::with_source(what(), "its first process cannot be seen")
+                .help("it takes CAP_SYS_PTRACE, which root has unless it was taken away"));
+        }
+        Ok(processes)
+    }
+
+    fn signal(&self, _name: &str, identity: Option<BorrowedFd<'_>>, processes: &[Process], signal: i32) -> Result<()> {
+        let namespace = needed(identity)?;
+        let send = |process: &Process| {
+            let sent = sys::os::signal_process(namespace, process, signal).map(drop);
+            sent.context(|| format!("cannot send process {} of the pod a signal", process.pid))
+        };
+        processes.iter().try_for_each(send)
+    }
+
     fn remove(&self, _name: &str, _record: &Path) -> Result<()> {
         Ok(())
     }
@@ -96,6 +121,11 @@ impl Isolation for Namespaces {
     fn can_outlive_its_runner(&self) -> bool {
         false
     }
+}
+
+/// The pod's PID namespace.
+fn needed(identity: Option<BorrowedFd<'_>>) -> Result<BorrowedFd<'_>> {
+    identity.ok_or_else(|| Error::new("the pod's agent does not say which PID namespace is the pod's"))
 }
 
 #[cfg(not(feature = "testing"))]

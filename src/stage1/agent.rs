@@ -88,12 +88,13 @@ impl Agent {
             return Err(Error::new("the runner has gone"));
         };
         let inside = isolation.enter(&job.sandbox)?;
+        let identity = isolation.identity()?;
         let around = Surroundings { root: inside.root, privileged: inside.privileged };
         let terminal = job.app.terminal.as_ref().map(|_| open_terminal(channel, job.size)).transpose()?;
         terminal.iter().try_for_each(|terminal| isolation.connect_console(terminal))?;
         let facts = Facts::gather(&around.root, &job.app)?;
         let main = Main::new(job.app, facts, terminal, standard_descriptors()?);
-        Ok(Agent { signals, around, main, sessions: Sessions::new(control), _lock: lock })
+        Ok(Agent { signals, around, main, sessions: Sessions::new(control, identity), _lock: lock })
     }
 
     /// Runs the app with its handlers, and whatever else is asked for meanwhile; tells the runner how the app ended.

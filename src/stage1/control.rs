@@ -19,6 +19,7 @@ use crate::stage2::AppSpec;
 use crate::sys;
 use crate::sys::channel::Channel;
 use crate::sys::process::Exit;
+use crate::sys::processes::Process;
 
 /// Makes the socket of a pod whose lock this process holds, in place of one that a killed runner left.
 pub(super) fn listen(path: &Path) -> Result<OwnedFd> {
@@ -109,9 +110,11 @@ impl Connection {
     pub fn watch(self) -> Result<Watch> {
         let Connection { pod, channel } = self;
         send(&channel, &Request::Watch, &[])?;
-        let mut watch = Watch { pod, channel };
+        let mut watch = Watch { pod, channel, agent: 0, identity: None };
         match watch.hear(PATIENCE)? {
-            Some(Heard::Message(Event::Watched, _)) => Ok(watch),
+            Some(Heard::Message(Event::Watched(agent), fds)) => {
+                Ok(Watch { agent, identity: fds.into_iter().next(), ..watch })
+            }
             Some(Heard::Closed) => Err(Error::new(format!("pod {} has just ended", watch.pod))),
             _ => Err(watch.silence()),
         }
@@ -123,12 +126,24 @@ impl Connection {
 pub struct Watch {
     pod: String,
     channel: Channel,
+    agent: i32,
+    identity: Option<OwnedFd>,
 }
 
 impl Watch {
     /// The pod.
     pub fn pod(&self) -> &str {
         &self.pod
+    }
+
+    /// What its host's kernel knows it by, if that is a descriptor.
+    pub fn identity(&self) -> Option<&OwnedFd> {
+        self.identity.as_ref()
+    }
+
+    /// Whether this process of the pod is its agent.
+    pub fn is_agent(&self, process: &Process) -> bool {
+        process.inside == Some(self.agent)
     }
 
     /// Sends the signal with this number to the pod's app, or to its handler if that is what runs now. A pod that has ended

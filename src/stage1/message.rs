@@ -67,8 +67,9 @@ pub enum Event {
     Failed(Told),
     /// The program has ended like this; of the app, its post-stop handler too.
     Exited(Exit),
-    /// The pod is watched.
-    Watched,
+    /// The pod is watched. The number is the agent's own, as it sees itself; where the kernel knows a pod by a descriptor, the
+    /// message brings that.
+    Watched(i32),
     /// What was ordered has been done. Said to those who watch.
     Obeyed,
 }

@@ -15,6 +15,7 @@ pub mod kill;
 pub mod lifecycle;
 pub mod message;
 pub mod prepare;
+pub mod processes;
 mod relay;
 pub mod resolv;
 pub mod run;

@@ -204,7 +204,7 @@ impl<'a> Session<'a> {
                 Event::Failed(told) => self.outcome = Some(Err(told.into())),
                 Event::Exited(exit) => self.outcome = Some(Ok(exit)),
                 // For those who watch.
-                Event::Watched | Event::Obeyed => {}
+                Event::Watched(_) | Event::Obeyed => {}
             }
         }
     }

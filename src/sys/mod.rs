@@ -15,6 +15,7 @@ pub mod channel;
 pub mod lock;
 pub mod paths;
 pub mod process;
+pub mod processes;
 pub mod rootfs;
 pub mod signal;
 pub mod terminal;

@@ -227,6 +227,16 @@ fn an_agent_that_does_not_answer_is_not_waited_for_forever() {
 }
 
 #[test]
+fn processes_are_those_of_a_pod_that_runs() {
+    let jetpack = store(WAIT, &[]);
+    let pod = prepare(&jetpack);
+    for command in [&["ps", &pod][..], &["killall", &pod, "app"]] {
+        let error = jetpack.run(command).failure(125);
+        assert_eq!(error, format!("jetpack: pod {pod} does not run: it is prepared\n"));
+    }
+}
+
+#[test]
 fn wrong_words_are_refused() {
     let jetpack = Jetpack::fake();
     for arguments in [

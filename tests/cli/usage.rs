@@ -29,6 +29,8 @@ fn every_command_has_a_help_that_lists_its_options() {
         ("console", vec!["<POD[:APP]>", "-u"]),
         ("cp", vec!["<SOURCE>", "<DESTINATION>", "-a, --archive", "-L, --follow-link"]),
         ("kill", vec!["<POD>...", "-s", "--grace"]),
+        ("ps", vec!["<POD>", "-H"]),
+        ("killall", vec!["<POD>", "<NAME>...", "-s"]),
         ("list", vec!["-H"]),
         ("manifest", vec!["<POD>"]),
         ("destroy", vec!["<POD>..."]),

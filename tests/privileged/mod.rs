@@ -17,6 +17,7 @@ mod identity;
 mod images;
 mod leftovers;
 mod namespaces;
+mod processes;
 mod resolver;
 mod runtime_program;
 mod seccomp;

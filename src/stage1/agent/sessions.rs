@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// All of them.
 pub(super) struct Sessions {
     control: Listener,
+    /// What the host's kernel knows the pod by, if that is a descriptor.
+    identity: Option<OwnedFd>,
     sessions: Vec<Session>,
     /// No more descriptors were left: nobody is let in before somebody has gone.
     full: bool,
@@ -52,8 +54,8 @@ struct Program {
 
 impl Sessions {
     /// Nobody yet.
-    pub(super) fn new(control: Listener) -> Sessions {
-        Sessions { control, sessions: Vec::new(), full: false }
+    pub(super) fn new(control: Listener, identity: Option<OwnedFd>) -> Sessions {
+        Sessions { control, identity, sessions: Vec::new(), full: false }
     }
 
     /// What to wait for: those who have connected, and last those who want to.
@@ -74,7 +76,7 @@ impl Sessions {
         let mut ready = ready.iter().copied();
         for session in self.sessions.iter_mut().filter(|session| session.channel.is_some()) {
             if ready.next().unwrap_or(false) {
-                session.serve(around, app);
+                session.serve(around, app, self.identity.as_ref());
             }
         }
         let before = self.sessions.len();
@@ -136,12 +138,12 @@ impl Session {
     }
 
     /// Does what he wants, as far as he has said it.
-    fn serve(&mut self, around: &Surroundings, app: Now) {
+    fn serve(&mut self, around: &Surroundings, app: Now, identity: Option<&OwnedFd>) {
         let Some(channel) = &mut self.channel else { return };
         let open = match &self.program {
             Some(program) => obey(channel, program),
             None if self.watching => obey_watcher(channel, app),
-            None => match begin(channel, around, app) {
+            None => match begin(channel, around, app, identity) {
                 Ok(Begun::Not) => true,
                 Ok(Begun::Gone) => false,
                 Ok(Begun::Program(program)) => {
@@ -203,10 +205,13 @@ enum Begun {
     Watching,
 }
 
-fn begin(channel: &mut Channel, around: &Surroundings, app: Now) -> Result<Begun> {
+fn begin(channel: &mut Channel, around: &Surroundings, app: Now, identity: Option<&OwnedFd>) -> Result<Begun> {
     let (run, standard) = match hear::<Request>(channel)? {
         Heard::Message(Request::Exec(run), fds) => (run, fds),
-        Heard::Message(Request::Watch, _) => return send(channel, &Event::Watched, &[]).map(|()| Begun::Watching),
+        Heard::Message(Request::Watch, _) => {
+            let fds: Vec<BorrowedFd<'_>> = identity.into_iter().map(AsFd::as_fd).collect();
+            return send(channel, &Event::Watched(Pid::this().as_raw()), &fds).map(|()| Begun::Watching);
+        }
         Heard::Partial => return Ok(Begun::Not),
         Heard::Closed => return Ok(Begun::Gone),
     };
@@ -255,7 +260,7 @@ mod tests {
         let path = std::env::temp_dir().join(&name);
         let directory = std::fs::File::open(std::env::temp_dir()).unwrap();
         let control = Listener::from_fd(listen_at(directory.as_fd(), &name).unwrap()).unwrap();
-        let mut sessions = Sessions::new(control);
+        let mut sessions = Sessions::new(control, None);
         let around = Surroundings { root: "/".into(), privileged: false };
         let turn = |sessions: &mut Sessions| {
             let ready = vec![true; sessions.interests().len()];

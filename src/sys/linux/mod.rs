@@ -5,6 +5,7 @@ pub mod attrs;
 mod capabilities;
 mod control;
 mod mount;
+mod processes;
 mod seccomp;
 
 pub use agent::{AgentExe, Namespaces, spawn_agent};
@@ -14,6 +15,7 @@ pub use mount::{
     MountFlags, attach_mount, bind, bind_read_only, clone_mount, make_character_device, make_private, mount_filesystem,
     mount_privately, mount_root, pivot, remount_bind,
 };
+pub use processes::{own_pid_namespace, processes, signal_process};
 
 use std::os::fd::{AsFd, RawFd};
 use std::path::Path;
