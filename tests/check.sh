@@ -156,6 +156,20 @@ check_images() {
 	done <"$work/makes"
 }
 
+# Makes images with a make, in a store and folder of their own; what they say stays in a file.
+make_images() { # macros|examples|packages FLAVOUR MAKE
+	log=$logs/images-$1-$2.log
+	set +e
+	sh tests/images.sh "$1" "$3" >"$log" 2>&1
+	code=$?
+	case $code in
+	0) ;;
+	77) grep '^skipped: ' "$log" ;;
+	*) cat "$log" ;;
+	esac
+	exit $code
+}
+
 # What `make install` should have put below the current directory.
 installed_files() { # PREFIX ETC
 	for page in conf/man/*.[1-9]; do
@@ -222,7 +236,7 @@ check_toolchain() {
 
 case $(uname -s) in
 FreeBSD) sh conf/packages.sh cargo gmake shellcheck ;;
-*) sh conf/packages.sh cargo cc make bmake busybox shellcheck mandoc getfacl setfattr capsh xz zstd bzip2 python3 setpriv ;;
+*) sh conf/packages.sh cargo cc make bmake busybox shellcheck mandoc getfacl setfattr capsh xz zstd bzip2 python3 setpriv debootstrap ;;
 esac
 
 step format check_format
@@ -233,6 +247,12 @@ step 'manual pages' check_manuals
 step 'images: the same from GNU make and bmake, root and others' check_images
 step 'release build' sh conf/build.sh /usr/local
 step 'install and uninstall' check_install
+makes >"$work/makes"
+while read -r flavour make <&3; do
+	for part in macros examples packages; do
+		step "images: $part, with $flavour make" make_images "$part" "$flavour" "$make"
+	done
+done 3<"$work/makes"
 step 'freebsd: toolchain' check_toolchain
 if [ "$verdict" = passed ]; then
 	step 'freebsd: clippy' sh tests/freebsd/cross.sh clippy
