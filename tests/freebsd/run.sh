@@ -416,7 +416,7 @@ build_an_image() {
 		set -e
 		id -u
 		sysctl -n kern.securelevel
-		pwd | sed 's/-[0-9a-f]*//2g;s/build.*/build/'
+		case $PWD in /.jetpack-build-*) echo at work ;; *) pwd ;; esac
 		cp given /etc/given
 		chflags schg /etc/given
 		chflags noschg /etc/given
@@ -429,7 +429,7 @@ build_an_image() {
 		sh ./build.sh) >"$work/said"
 	cat "$work/said"
 	id=$(cat "$work/build.id")
-	expect 'said' "$(cat "$work/said")" "$(printf '0\n0\n/.jetpack-build\n%s' "$id")"
+	expect 'said' "$(cat "$work/said")" "$(printf '0\n0\nat work\n%s' "$id")"
 	expect 'id' "sha512-$(sha512 -q "$store/images/$id/image.aci")" "$id"
 	expect 'names' "$(tar -tf "$store/images/$id/image.aci" | tr '\n' ' ')" 'manifest rootfs/ rootfs/etc/ rootfs/etc/given rootfs/opt/ '
 	jetpack image-manifest built | grep -q '"/etc/given"'
