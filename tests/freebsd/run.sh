@@ -339,8 +339,8 @@ commands_end_with_the_pod() {
 
 commands_start_a_pod() {
 	pod=$(jetpack prepare busybox-base -- sh -c 'echo app >>/var/notes')
-	for count in 1 2; do
-		expect "run $count" "$(jetpack exec "$pod" sh -c 'echo x >>/var/runs; grep -c x /var/runs; ls /var/notes 2>/dev/null')" "$count"
+	for runs in x xx; do
+		expect "runs $runs" "$(jetpack exec "$pod" sh -c 'printf x >>/var/runs; cat /var/runs; ls /var/notes 2>/dev/null')" "$runs"
 		is_exited "$pod"
 	done
 	jetpack destroy "$pod"
@@ -364,6 +364,27 @@ consoles() {
 	stop_waiting
 }
 
+copies() {
+	pod=$(jetpack prepare busybox-base -- sh -c 'sleep 1000')
+	mkdir -p "$work/tree/sub"
+	echo deep >"$work/tree/sub/file"
+	chmod 4755 "$work/tree/sub/file"
+	jetpack cp "$work/tree" "$pod:/root"
+	# What comes is root's, and has no rights of its own.
+	expect 'in' "$(jetpack exec "$pod" cat /root/tree/sub/file)" deep
+	jetpack exec "$pod" sh -c 'ls -ln /root/tree/sub' | grep -q '^-rwxr-xr-x  *1 0  *0 '
+	jetpack exec "$pod" sh -c 'ln -s /etc/passwd /root/link; chflags uappnd /root/tree/sub/file'
+	jetpack cp -L "$pod:/root/link" "$work/passwd"
+	grep -q '^demo:' "$work/passwd"
+	jetpack cp -a "$pod:/root/tree" "$work/back"
+	expect 'out' "$(cat "$work/back/sub/file") $(stat -f %Sf "$work/back/sub/file")" 'deep uappnd'
+	chflags 0 "$work/back/sub/file"
+	expect 'missing' "$(code_of jetpack cp "$pod:/none" "$work/none")" 125
+	expect 'half' "$(find "$work" -name '.jetpack-cp-*')" ''
+	jetpack destroy "$pod"
+	expect 'leftovers' "$(leftovers)" ''
+}
+
 hostile_links() {
 	mkdir -p "$work/hostile/bin" "$work/outside"
 	cp /rescue/sh "$work/hostile/bin/sh"
@@ -379,7 +400,7 @@ hostile_links() {
 
 # A volume is a nullfs mount of a directory of the pod's, at the end of a link that leads nowhere outside the jail.
 volumes() {
-	mkdir -p "$work/volumes/bin" "$work/outside"
+	mkdir -p "$work/volumes/bin" "$work/outside" "$work/volumes/$work/outside"
 	cp /rescue/sh "$work/volumes/bin/sh"
 	ln -s "$work/outside" "$work/volumes/srv"
 	cat >"$work/manifest" <<-'END'
@@ -443,7 +464,11 @@ build_an_image() {
 	expect 'imported again' "$(other import "$store/images/$id/image.aci")" "$id"
 	expect 'run elsewhere' "$(other run --destroy built -- sh -c 'cat /etc/given; ls -lo /etc/given' | awk '{ print $1, $5 }' | tr '\n' ' ')" \
 		'given  -rw-r--r-- schg '
+	other export --flat built "$work/flat.aci"
 	other destroy-image built
+	flat=$(other import "$work/flat.aci")
+	expect 'flat' "$(other run --destroy "$flat" -- sh -c 'cat /etc/given; ls /etc/shells 2>/dev/null || echo gone')" "$(printf 'given\ngone')"
+	other destroy-image "$flat"
 	other destroy-image busybox-base
 	jetpack destroy-image built
 }
@@ -484,6 +509,7 @@ check 'commands in a pod that runs' commands_in_a_pod
 check 'commands end with the pod' commands_end_with_the_pod
 check 'commands start a pod that does not run' commands_start_a_pod
 check 'consoles' consoles
+check 'copies in and out' copies
 check 'hostile links in an image' hostile_links
 check 'volumes (nullfs)' volumes
 check 'setuid files are out of reach' setuid_out_of_reach
