@@ -77,7 +77,7 @@ pub(super) fn signal(text: &str) -> std::result::Result<i32, String> {
 const LONGEST: f64 = 86_400.0;
 
 /// A time in seconds, which need not be whole.
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=LONGEST).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err(format!("not a number of seconds from 0 to {LONGEST}")),

@@ -44,6 +44,7 @@ mod run;
 mod saveid;
 mod show_image;
 mod target;
+mod top;
 mod version;
 
 /// Exit code of Jetpack's own failures, wrong usage included: a program's exit codes are its own.
@@ -139,6 +140,7 @@ enum Command {
     Cp(cp::Cp),
     Kill(kill::Kill),
     Ps(ps::Ps),
+    Top(top::Top),
     Killall(killall::Killall),
     List(list::List),
     Manifest(manifest::ShowManifest),
@@ -267,6 +269,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Cp(command) => command.run(&host),
         Command::Kill(command) => command.run(&host),
         Command::Ps(command) => command.run(&host),
+        Command::Top(command) => command.run(&host),
         Command::Killall(command) => command.run(&host),
         Command::List(command) => command.run(&host),
         Command::Manifest(command) => command.run(&host),

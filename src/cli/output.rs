@@ -36,6 +36,11 @@ pub(super) fn json(value: &impl Serialize) -> Result<()> {
     json_text(&serde_json::to_string_pretty(value).context(|| "cannot write JSON")?)
 }
 
+/// A value as JSON on one line.
+pub(super) fn compact_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).context(|| "cannot write JSON")
+}
+
 /// Prints what is JSON already.
 pub(super) fn json_text(text: &str) -> Result<()> {
     line(escape_json(text))
@@ -60,7 +65,8 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>], bare: bool) -> Result<(
 /// What stands between two columns.
 const GAP: &str = "  ";
 
-fn lay_out(head: &[&str], rows: &[Vec<String>], bare: bool, room: Option<usize>) -> String {
+/// The same as text, for a terminal of so many columns, if it is one.
+pub(super) fn lay_out(head: &[&str], rows: &[Vec<String>], bare: bool, room: Option<usize>) -> String {
     let head: Vec<Cow<'_, str>> = head.iter().map(|h| Cow::Borrowed(*h)).collect();
     let rows: Vec<Vec<Cow<'_, str>>> = rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
     let shown = || (!bare).then_some(&head).into_iter().chain(&rows);
@@ -93,7 +99,7 @@ fn narrow(widths: &mut [usize], room: usize) {
 }
 
 /// The cell in exactly `width` columns of the terminal; what is too long for them ends with a sign that it is.
-fn fit(cell: &str, width: usize) -> String {
+pub(super) fn fit(cell: &str, width: usize) -> String {
     let mut text = String::new();
     let mut taken = 0;
     let all = cell.width() <= width;

@@ -5,7 +5,7 @@
 //! that has gone.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -128,6 +128,12 @@ pub struct Watch {
     channel: Channel,
     agent: i32,
     identity: Option<OwnedFd>,
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
 }
 
 impl Watch {

@@ -19,5 +19,6 @@ pub mod processes;
 mod relay;
 pub mod resolv;
 pub mod run;
+pub mod screen;
 mod session;
 pub mod transfer;

@@ -230,7 +230,7 @@ fn an_agent_that_does_not_answer_is_not_waited_for_forever() {
 fn processes_are_those_of_a_pod_that_runs() {
     let jetpack = store(WAIT, &[]);
     let pod = prepare(&jetpack);
-    for command in [&["ps", &pod][..], &["killall", &pod, "app"]] {
+    for command in [&["ps", &pod][..], &["top", &pod], &["killall", &pod, "app"]] {
         let error = jetpack.run(command).failure(125);
         assert_eq!(error, format!("jetpack: pod {pod} does not run: it is prepared\n"));
     }

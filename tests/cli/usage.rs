@@ -30,6 +30,7 @@ fn every_command_has_a_help_that_lists_its_options() {
         ("cp", vec!["<SOURCE>", "<DESTINATION>", "-a, --archive", "-L, --follow-link"]),
         ("kill", vec!["<POD>...", "-s", "--grace"]),
         ("ps", vec!["<POD>", "-H"]),
+        ("top", vec!["<POD>", "-n", "-d"]),
         ("killall", vec!["<POD>", "<NAME>...", "-s"]),
         ("list", vec!["-H"]),
         ("manifest", vec!["<POD>"]),

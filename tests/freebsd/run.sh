@@ -337,6 +337,60 @@ commands_end_with_the_pod() {
 	grep -q 'has ended, and the command with it' "$work/err2"
 }
 
+# kill: TERM, or KILL after the time of grace. What does not run is an error.
+ends_pods() {
+	start_waiting
+	jetpack kill "$pod"
+	is_exited "$pod"
+	code=0
+	wait "$runner" || code=$?
+	expect 'ended' "$code" 143
+	expect 'does not run' "$(code_of jetpack kill "$pod")" 125
+	jetpack destroy "$pod"
+	pod=$(jetpack prepare busybox-base -- sh -c 'trap "" TERM; echo ready; while :; do sleep 0.1; done')
+	jetpack run "$pod" >"$work/out" &
+	runner=$!
+	wait_for 20 grep -q ready "$work/out"
+	jetpack kill --grace 1 "$pod"
+	code=0
+	wait "$runner" || code=$?
+	expect 'killed' "$code" 137
+	expect 'jails' "$(jls -N name | grep '^jetpack/' || true)" ''
+	jetpack destroy "$pod"
+	expect 'leftovers' "$(leftovers)" ''
+}
+
+# ps, top and killall: every process of the jail, and none of the host's.
+processes_of_a_pod() {
+	sleep 1234 &
+	host=$!
+	pod=$(jetpack prepare busybox-base -- sh -c 'sleep 1234 & sleep 1235 & echo ready; while :; do :; done')
+	jetpack run "$pod" >"$work/out" &
+	runner=$!
+	wait_for 20 grep -q ready "$work/out"
+	wait_for 20 sh -c "[ \"\$(pgrep -j '$(jls -j "jetpack/$pod" jid)' sleep | wc -l)\" -eq 2 ]"
+	jetpack ps "$pod"
+	expect 'numbers' "$(jetpack -q ps "$pod" | sort)" "$(pgrep -S -j "$(jls -j "jetpack/$pod" jid)" . | sort)"
+	jetpack --format json ps "$pod" | grep -q '"command": "sleep 1235"'
+	expect 'agents' "$(jetpack ps -H "$pod" | grep -c 'jetpack agent$')" 1
+	jetpack top -d 1 -n 2 "$pod" | tee "$work/top"
+	expect 'blocks' "$(grep -c '%CPU$\|^PID' "$work/top")" 2
+	# The busiest comes first, with more than nothing.
+	grep -A1 '^PID' "$work/top" | tail -n 1 | awk '$4 <= 1 { exit 1 }'
+	expect 'missing' "$(jetpack killall "$pod" nosuch sleep 2>&1 || true)" "jetpack: pod $pod has no process called nosuch"
+	wait_for 20 sh -c "! pgrep -j '$(jls -j "jetpack/$pod" jid)' sleep"
+	kill -0 "$host"
+	kill "$host"
+	expect 'the agent' "$(code_of jetpack killall -s KILL "$pod" jetpack)" 125
+	jetpack killall -s KILL "$pod" sh
+	code=0
+	wait "$runner" || code=$?
+	expect 'exit code of the pod' "$code" 137
+	expect 'does not run' "$(code_of jetpack ps "$pod")" 125
+	jetpack destroy "$pod"
+	expect 'leftovers' "$(leftovers)" ''
+}
+
 commands_start_a_pod() {
 	pod=$(jetpack prepare busybox-base -- sh -c 'echo app >>/var/notes')
 	for runs in x xx; do
@@ -507,6 +561,8 @@ check 'two pods at once' two_pods_at_once
 check 'a terminal' terminal
 check 'commands in a pod that runs' commands_in_a_pod
 check 'commands end with the pod' commands_end_with_the_pod
+check 'kill ends pods' ends_pods
+check 'ps, top and killall' processes_of_a_pod
 check 'commands start a pod that does not run' commands_start_a_pod
 check 'consoles' consoles
 check 'copies in and out' copies

@@ -25,6 +25,7 @@ mod signals;
 mod stdio;
 mod store;
 mod terminal;
+mod top;
 mod volumes;
 
 use crate::support::command::Jetpack;

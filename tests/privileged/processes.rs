@@ -16,14 +16,14 @@ use crate::support::command::{Jetpack, or_skip};
 use crate::support::host::Snapshot;
 
 /// A pod that runs a script of busybox's shell, after that has said `ready`.
-struct Pod<'a> {
-    jetpack: &'a Jetpack,
-    name: String,
+pub(super) struct Pod<'a> {
+    pub(super) jetpack: &'a Jetpack,
+    pub(super) name: String,
     running: Running,
 }
 
 impl<'a> Pod<'a> {
-    fn start(jetpack: &'a Jetpack, script: &str) -> Pod<'a> {
+    pub(super) fn start(jetpack: &'a Jetpack, script: &str) -> Pod<'a> {
         let name =
             jetpack.run(["prepare", "busybox-base", "--", "sh", "-c", script]).success().stdout.trim().to_owned();
         let running = Running::start(jetpack, &name, &[]);
@@ -44,7 +44,7 @@ impl<'a> Pod<'a> {
         self.jetpack.run([&["killall", &self.name], arguments].concat())
     }
 
-    fn end(self) -> i32 {
+    pub(super) fn end(self) -> i32 {
         self.jetpack.run(["kill", "-s", "KILL", &self.name]).success();
         self.running.end().0
     }
@@ -88,7 +88,7 @@ impl Drop for Host {
     }
 }
 
-const SLEEPERS: &str = "sleep 1000 & sleep 1001 & echo ready; wait";
+pub(super) const SLEEPERS: &str = "sleep 1000 & sleep 1001 & echo ready; wait";
 
 #[test]
 fn all_processes_of_the_pod_are_shown_and_no_others() {
