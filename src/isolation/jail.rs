@@ -146,38 +146,39 @@ fn parameters(spec: &SandboxSpec) -> Vec<(String, String)> {
     own.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).chain(spec.parameters.iter().cloned()).collect()
 }
 
-/// Writes the runtime's files into the root and makes its mount points: in a child that has chrooted there, so that no link
-/// of the image leads out. Gives the volumes' mount points, relative to the root, as they are once links are followed.
-fn furnish(root: &Path, spec: &SandboxSpec) -> Result<Vec<PathBuf>> {
-    let furnish = || {
-        nix::unistd::chroot(root)
-            .and_then(|()| nix::unistd::chdir("/"))
-            .context(|| "cannot enter the root filesystem")
-            .and_then(|()| super::mountpoint(Path::new("/"), "dev").map(drop))
-            .and_then(|()| spec.root.files.iter().try_for_each(|(path, text)| super::write_file(path, text)))
-            .and_then(|()| mountpoints(&spec.root.mounts))
-            .map_err(|error| error.one_line())
+/// Does `work` in a child that has chrooted to `root`, so that no link of the image leads out.
+fn in_root(root: &Path, work: impl FnOnce() -> Result<String>) -> Result<String> {
+    let in_child = || {
+        let entered = nix::unistd::chroot(root).and_then(|()| nix::unistd::chdir("/"));
+        entered.context(|| "cannot enter it").and_then(|()| work()).map_err(|error| error.one_line())
     };
-    let what = || format!("cannot write the runtime's files into {}", root.display());
-    let points = sys::process::in_child(furnish).context(what)?.context(what)?;
-    serde_json::from_str(&points).context(what)
+    let what = || format!("cannot prepare {}", root.display());
+    sys::process::in_child(in_child).context(what)?.context(what)
 }
 
-/// In the root: makes the mount points of the volumes, and gives them as JSON.
-fn mountpoints(mounts: &[VolumeMount]) -> Result<String> {
-    let mut points = Vec::new();
-    for mount in mounts {
-        let what = || format!("cannot make the mount point {}", mount.target.display());
-        let point = super::volume_mountpoint(&mount.target).context(what)?;
-        points.push(point.strip_prefix("/").context(what)?.to_owned());
-    }
-    serde_json::to_string(&points).context(|| "a mount point is not text")
+/// Writes the runtime's files into the root and makes its mount points.
+fn furnish(root: &Path, spec: &SandboxSpec) -> Result<()> {
+    in_root(root, || {
+        super::mountpoint(Path::new("/"), "dev")?;
+        spec.root.files.iter().try_for_each(|(path, text)| super::write_file(path, text))?;
+        spec.root.mounts.iter().try_for_each(|mount| volume_mountpoint(mount).map(drop))?;
+        Ok(String::new())
+    })
+    .map(drop)
+}
+
+/// In the root: the mount point of a volume, made if it is missing, once links are followed.
+fn volume_mountpoint(mount: &VolumeMount) -> Result<String> {
+    let what = || format!("cannot make the mount point {}", mount.target.display());
+    let point = super::volume_mountpoint(&mount.target).context(what)?;
+    let point = point.into_os_string().into_string().map_err(|_| Error::with_source(what(), "its name is not text"))?;
+    Ok(point.trim_start_matches('/').to_owned())
 }
 
 /// Mounts what stands below the root of the jail, each mount written down first.
 fn mount_all(path: &Path, spec: &SandboxSpec) -> Result<()> {
     let root = spec.root.filesystem.path();
-    let points = furnish(root, spec)?;
+    furnish(root, spec)?;
     if spec.root.read_only {
         fs::create_dir_all(path).context(|| format!("cannot make {}", path.display()))?;
         record(&spec.record, path)?;
@@ -188,14 +189,16 @@ fn mount_all(path: &Path, spec: &SandboxSpec) -> Result<()> {
     let dev = path.join("dev");
     record(&spec.record, &dev)?;
     sys::os::mount("devfs", &dev, &[("ruleset", RULESET)], false).context(|| "cannot mount the jail's devfs")?;
-    for (mount, point) in spec.root.mounts.iter().zip(points) {
-        let target = path.join(point);
-        record(&spec.record, &target)?;
-        let source = mount.source.to_string_lossy();
-        sys::os::mount("nullfs", &target, &[("target", &source)], mount.read_only)
-            .context(|| format!("cannot mount a volume at {}", mount.target.display()))?;
-    }
-    Ok(())
+    spec.root.mounts.iter().try_for_each(|mount| mount_volume(path, spec, mount))
+}
+
+/// Mounts a volume. Its mount point may be in a volume that was mounted before.
+fn mount_volume(path: &Path, spec: &SandboxSpec, mount: &VolumeMount) -> Result<()> {
+    let target = path.join(in_root(path, || volume_mountpoint(mount))?);
+    record(&spec.record, &target)?;
+    let source = mount.source.to_string_lossy();
+    sys::os::mount("nullfs", &target, &[("target", &source)], mount.read_only)
+        .context(|| format!("cannot mount a volume at {}", mount.target.display()))
 }
 
 /// Notes that something is about to be mounted at `target`.
