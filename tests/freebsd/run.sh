@@ -364,7 +364,7 @@ ends_pods() {
 processes_of_a_pod() {
 	sleep 1234 &
 	host=$!
-	pod=$(jetpack prepare busybox-base -- sh -c 'sleep 1234 & sleep 1235 & echo ready; while :; do :; done')
+	pod=$(jetpack prepare busybox-base -- sh -c 'sleep 1234 & sleep 1235 & sh -c "while :; do :; done" & echo ready; wait')
 	jetpack run "$pod" >"$work/out" &
 	runner=$!
 	wait_for 20 grep -q ready "$work/out"
