@@ -109,7 +109,8 @@ impl Connection {
     /// The agent does not answer, or has gone.
     pub fn watch(self) -> Result<Watch> {
         let Connection { pod, channel } = self;
-        send(&channel, &Request::Watch, &[])?;
+        // That an agent has gone is seen below.
+        let _ = send(&channel, &Request::Watch, &[]);
         let mut watch = Watch { pod, channel, agent: 0, identity: None };
         match watch.hear(PATIENCE)? {
             Some(Heard::Message(Event::Watched(agent), fds)) => {

@@ -65,8 +65,10 @@ impl Engine<'_> {
     /// Whether the runner, too, is through with a pod whose agent has gone.
     fn has_ended(&self, id: &str) -> Result<bool> {
         match self.store.pods_like(id)?.first() {
-            // Somebody who listens is the agent of another run.
-            Some(now) if now.state == State::Running => Ok(attach(id, &now.control())?.is_some()),
+            // Somebody who answers is the agent of another run; this one may still listen, but it closes without an answer.
+            Some(now) if now.state == State::Running => {
+                Ok(attach(id, &now.control())?.is_some_and(|connection| connection.watch().is_ok()))
+            }
             _ => Ok(true),
         }
     }
