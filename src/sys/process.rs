@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Pid, Uid};
 use serde::{Deserialize, Serialize};
 
@@ -179,14 +178,10 @@ pub fn exit_now(code: i32) -> ! {
 /// # Errors
 /// waitpid(2) failed for another reason than that there is no child.
 pub fn reap_any() -> Result<Option<(Pid, Exit)>> {
-    loop {
-        return match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => Ok(Some((pid, Exit::Code(code)))),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => Ok(Some((pid, Exit::Signal(signal as i32)))),
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => Ok(None),
-            Ok(_) | Err(Errno::EINTR) => continue,
-            Err(errno) => Err(Error::new("waitpid(-1, WNOHANG)", errno)),
-        };
+    match ended(-1, libc::WNOHANG) {
+        Ok(ended) => Ok(ended),
+        Err(Errno::ECHILD) => Ok(None),
+        Err(errno) => Err(Error::new("waitpid(-1, WNOHANG)", errno)),
     }
 }
 
@@ -196,12 +191,25 @@ pub fn reap_any() -> Result<Option<(Pid, Exit)>> {
 /// It is no child of this process.
 pub fn wait(pid: Pid) -> Result<Exit> {
     loop {
-        return match waitpid(pid, None) {
-            Ok(WaitStatus::Exited(_, code)) => Ok(Exit::Code(code)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Exit::Signal(signal as i32)),
+        if let Some((_, exit)) = ended(pid.as_raw(), 0).call(|| format!("waitpid({pid})"))? {
+            return Ok(exit);
+        }
+    }
+}
+
+/// waitpid(2); `None` if none has ended. Any signal may have killed a child, those without names (signal(7)) too.
+fn ended(pid: libc::pid_t, options: libc::c_int) -> nix::Result<Option<(Pid, Exit)>> {
+    loop {
+        let mut status = 0;
+        // SAFETY: waitpid(2) writes the status where the pointer leads.
+        let exit = match Errno::result(unsafe { libc::waitpid(pid, &raw mut status, options) }) {
+            Ok(0) => return Ok(None),
+            Ok(child) if libc::WIFEXITED(status) => (child, Exit::Code(libc::WEXITSTATUS(status))),
+            Ok(child) if libc::WIFSIGNALED(status) => (child, Exit::Signal(libc::WTERMSIG(status))),
             Ok(_) | Err(Errno::EINTR) => continue,
-            Err(errno) => Err(Error::new(format!("waitpid({pid})"), errno)),
+            Err(errno) => return Err(errno),
         };
+        return Ok(Some((Pid::from_raw(exit.0), exit.1)));
     }
 }
 
@@ -315,6 +323,19 @@ mod tests {
         for answer in [Ok("yes".to_owned()), Ok(String::new()), Err("no".to_owned()), Err(String::new())] {
             assert_eq!(in_child(|| answer.clone()).unwrap(), answer);
         }
+    }
+
+    #[test]
+    fn a_child_may_end_by_a_signal_that_has_no_name() {
+        let unnamed = 40;
+        let pid = fork(|| {
+            // SAFETY: raise(3) takes a number.
+            unsafe { libc::raise(unnamed) };
+            0
+        })
+        .unwrap();
+        let exit = wait(pid).unwrap();
+        assert_eq!((exit, exit.to_string()), (Exit::Signal(unnamed), format!("killed by signal {unnamed}")));
     }
 
     #[test]

@@ -89,6 +89,7 @@ fn an_apps_exit_code_or_signal_is_the_commands() {
         ("kill -TERM $$", 143),
         ("kill -9 $$", 137),
         ("kill -SEGV $$", 139),
+        ("kill -40 $$", 168),
     ] {
         let output = jetpack.run(["run", "--destroy", "test", "--", script]);
         assert_eq!((output.code, output.stderr.as_str()), (code, ""), "{script}");
