@@ -4,7 +4,6 @@
 //! record before it is made, and [`Isolation::remove`] takes away whatever the record and the kernel know of.
 
 use std::fs;
-use std::io::Write;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{AgentProcess, Inside, Isolation, NetworkView, SandboxSpec, VolumeMount};
+use super::{AgentProcess, Inside, Isolation, NetworkView, SandboxSpec, VolumeMount, record};
 use crate::command;
 use crate::error::{Context, Error, Result};
 use crate::steps::Steps;
@@ -181,13 +180,17 @@ fn mount_all(path: &Path, spec: &SandboxSpec) -> Result<()> {
     furnish(root, spec)?;
     if spec.root.read_only {
         fs::create_dir_all(path).context(|| format!("cannot make {}", path.display()))?;
-        record(&spec.record, path)?;
+    }
+    // The kernel knows its mounts by paths without links.
+    let path = &fs::canonicalize(path).context(|| format!("cannot find {}", path.display()))?;
+    if spec.root.read_only {
+        record::add(&spec.record, path, path)?;
         let source = root.to_string_lossy();
         sys::os::mount("nullfs", path, &[("target", &source)], true)
             .context(|| format!("cannot show {} read-only", root.display()))?;
     }
     let dev = path.join("dev");
-    record(&spec.record, &dev)?;
+    record::add(&spec.record, path, &dev)?;
     sys::os::mount("devfs", &dev, &[("ruleset", RULESET)], false).context(|| "cannot mount the jail's devfs")?;
     spec.root.mounts.iter().try_for_each(|mount| mount_volume(path, spec, mount))
 }
@@ -195,30 +198,21 @@ fn mount_all(path: &Path, spec: &SandboxSpec) -> Result<()> {
 /// Mounts a volume. Its mount point may be in a volume that was mounted before.
 fn mount_volume(path: &Path, spec: &SandboxSpec, mount: &VolumeMount) -> Result<()> {
     let target = path.join(in_root(path, || volume_mountpoint(mount))?);
-    record(&spec.record, &target)?;
+    record::add(&spec.record, path, &target)?;
     let source = mount.source.to_string_lossy();
     sys::os::mount("nullfs", &target, &[("target", &source)], mount.read_only)
         .context(|| format!("cannot mount a volume at {}", mount.target.display()))
 }
 
-/// Notes that something is about to be mounted at `target`.
-fn record(record: &Path, target: &Path) -> Result<()> {
-    let what = || format!("cannot write {}", record.display());
-    let mut file = fs::OpenOptions::new().append(true).create(true).open(record).context(what)?;
-    writeln!(file, "{}", target.display()).context(what)
-}
-
 /// Takes off, in reverse order, whatever the record names, and then the record.
 fn unmount_recorded(record: &Path) -> Result<()> {
-    let targets = match fs::read_to_string(record) {
-        Ok(targets) => targets,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(Error::with_source(format!("cannot read {}", record.display()), e)),
-    };
-    for target in targets.lines().rev() {
-        unmount_patiently(Path::new(target))?;
+    for target in record::read(record)?.iter().rev() {
+        unmount_patiently(target)?;
     }
-    fs::remove_file(record).context(|| format!("cannot remove {}", record.display()))
+    match fs::remove_file(record) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.context(|| format!("cannot remove {}", record.display())),
+    }
 }
 
 /// Unmounts, waiting for processes that have been killed to let go.

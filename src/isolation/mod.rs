@@ -21,6 +21,8 @@ mod fake;
 mod jail;
 #[cfg(target_os = "linux")]
 mod namespaces;
+#[cfg(any(target_os = "freebsd", test))]
+mod record;
 #[cfg(test)]
 mod tests;
 

@@ -49,7 +49,9 @@ pub(super) fn fill(name: &str, app: &App) -> Result<Filled> {
 fn check_target(path: &str) -> Result<()> {
     let target = Path::new(path);
     let plain = target.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-    let why = if !plain {
+    let why = if path.chars().any(char::is_control) {
+        "it holds a control character"
+    } else if !plain {
         "it holds `..`"
     } else if target == Path::new("/") {
         "that is the whole root filesystem"
@@ -58,7 +60,7 @@ fn check_target(path: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::with_source(format!("cannot mount a volume at {path}"), why))
+    Err(Error::with_source(format!("cannot mount a volume at {}", path.escape_debug()), why))
 }
 
 #[cfg(test)]
@@ -66,7 +68,7 @@ mod tests {
     use super::*;
 
     fn app(points: &[(&str, &str)]) -> App {
-        let point = |(name, path): &(&str, &str)| format!(r#"{{"name": "{name}", "path": "{path}"}}"#);
+        let point = |(name, path): &(&str, &str)| serde_json::json!({ "name": name, "path": path }).to_string();
         let points = points.iter().map(point).collect::<Vec<_>>().join(",");
         serde_json::from_str(&format!(r#"{{"exec": ["/x"], "user": "0", "group": "0", "mountPoints": [{points}]}}"#))
             .unwrap()
@@ -91,9 +93,11 @@ mod tests {
             ("/proc", "the runtime mounts its own there"),
             ("/dev/shm", "the runtime mounts its own there"),
             ("/srv/../etc", "it holds `..`"),
+            ("/srv\n/home", "it holds a control character"),
+            ("/srv\u{9b}2J", "it holds a control character"),
         ] {
             let error = fill("web", &app(&[("data", path)])).unwrap_err();
-            assert_eq!(error.one_line(), format!("cannot mount a volume at {path}: {why}"));
+            assert_eq!(error.one_line(), format!("cannot mount a volume at {}: {why}", path.escape_debug()));
         }
         let error = fill("web", &app(&[("a", "/srv"), ("b", "/srv/")])).unwrap_err();
         assert_eq!(error.one_line(), "web has two mount points at /srv/");

@@ -29,7 +29,7 @@ trap 'exit 130' INT TERM HUP
 # Takes away what a failed test left, so that the host is as it was in any case.
 clean_up() {
 	for jid in $(jls -N name jid 2>/dev/null | awk '/^jetpack\// { print $NF }'); do jail -r "$jid"; done
-	mount -p | awk -v store="$store" 'index($2, store) == 1 { print $2 }' | sort -r | while read -r target; do
+	mount -p | awk -v work="$work" 'index($2, work) == 1 { print $2 }' | sort -r | while read -r target; do
 		umount -f "$target"
 	done
 	chflags -R 0 "$work" 2>/dev/null
@@ -477,6 +477,37 @@ volumes() {
 	expect 'leftovers' "$(leftovers)" ''
 }
 
+# What a jail is unmounted by never names a mount of the host's: not a mount point with a line feed in its name, in the manifest
+# or at the end of a link, nor a path on which the pod has put a link since.
+foreign_mounts() {
+	victim=$work/victim/home
+	mkdir -p "$victim" "$work/lines/bin"
+	mount -t tmpfs tmpfs "$victim"
+	for program in sh mv ln; do cp "/rescue/$program" "$work/lines/bin/$program"; done
+	mkdir -p "$work/lines/a
+$victim"
+	ln -s "/a
+$victim" "$work/lines/link"
+	for path in "/a\\n$victim" /link /srv/home; do
+		printf '{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "lines", "app": {"exec": ["/bin/sh", "-c"],
+			"user": "0", "group": "0", "mountPoints": [{"name": "data", "path": "%s"}]}}' "$path" >"$work/manifest"
+		sh "$here/images/makeaci.sh" -c none "$work/manifest" "$work/lines" "$work/lines.aci"
+		jetpack --insecure-options image import "$work/lines.aci"
+		code=$(code_of jetpack run --destroy lines -- "mv /srv /moved && ln -s ${victim%/home} /srv && echo moved" 2>"$work/err")
+		cat "$work/err"
+		if [ "$path" = /srv/home ]; then
+			expect 'moved' "$code" "$(printf 'moved\n0')"
+		else
+			expect 'refused' "$code" 125
+			grep -q 'control character' "$work/err"
+		fi
+		expect "mounts of the host's" "$(mount -p | awk -v victim="$victim" '$2 == victim' | wc -l | tr -d ' ')" 1
+		jetpack destroy-image lines
+		expect 'leftovers' "$(leftovers)" ''
+	done
+	umount "$victim"
+}
+
 setuid_out_of_reach() {
 	pw usershow nobody >/dev/null
 	expect 'reach' "$(code_of su -m nobody -c "ls $store/layers" 2>/dev/null)" 1
@@ -568,6 +599,7 @@ check 'consoles' consoles
 check 'copies in and out' copies
 check 'hostile links in an image' hostile_links
 check 'volumes (nullfs)' volumes
+check 'mounts of the host'\''s stay where they are' foreign_mounts
 check 'setuid files are out of reach' setuid_out_of_reach
 check 'an image is built' build_an_image
 check 'unit tests' library_tests

@@ -1,5 +1,6 @@
 //! nmount(2) and unmount(2).
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -24,13 +25,55 @@ pub fn mount(kind: &str, target: &Path, options: &[(&str, &str)], read_only: boo
     })
 }
 
-/// Takes the mount at `target` off; that nothing is mounted there is no error.
+/// Takes off what was mounted by the path `target`, which is absolute and holds no links; that nothing was is no error.
+///
+/// The kernel's list of mounts is asked, and not the path: whoever can rename directories on the way, as the root of a jail can
+/// in its own root, may have made it lead to another mount since.
 ///
 /// # Errors
 /// Somebody uses it (EBUSY).
 pub fn unmount(target: &Path) -> Result<()> {
-    match nix::mount::unmount(target, MntFlags::empty()) {
-        Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
-        other => other.call(|| format!("unmount({target:?})")),
+    for id in mounted_at(target)?.iter().rev() {
+        match nix::mount::unmount(id.as_str(), MntFlags::MNT_BYFSID) {
+            Err(Errno::EINVAL | Errno::ENOENT) => {}
+            other => other.call(|| format!("unmount({target:?}, {id})"))?,
+        }
+    }
+    Ok(())
+}
+
+/// The filesystems that were mounted by this path, the oldest first, as unmount(2) takes them with `MNT_BYFSID`.
+fn mounted_at(target: &Path) -> Result<Vec<String>> {
+    let is_there = |mount: &libc::statfs| {
+        let name = mount.f_mntonname.iter().map(|c| c.cast_unsigned()).take_while(|byte| *byte != 0);
+        name.eq(target.as_os_str().as_bytes().iter().copied())
+    };
+    let id = |mount: &libc::statfs| {
+        // SAFETY: fsid_t is two ints (sys/_types.h), whose names the binding hides.
+        let [first, second] = unsafe { std::mem::transmute::<libc::fsid_t, [libc::c_int; 2]>(mount.f_fsid) };
+        format!("FSID:{first}:{second}")
+    };
+    Ok(mounts()?.iter().filter(|mount| is_there(mount)).map(id).collect())
+}
+
+/// What is mounted on this host.
+fn mounts() -> Result<Vec<libc::statfs>> {
+    let call = || "getfsstat(MNT_NOWAIT)";
+    loop {
+        // SAFETY: without a buffer the call only counts.
+        let count = Errno::result(unsafe { libc::getfsstat(std::ptr::null_mut(), 0, libc::MNT_NOWAIT) }).call(call)?;
+        // More may be mounted meanwhile: only a buffer with room left is known to hold all.
+        let room = usize::try_from(count).unwrap_or_default() + 8;
+        let mut mounts: Vec<libc::statfs> = Vec::with_capacity(room);
+        let size = libc::c_long::try_from(room * size_of::<libc::statfs>()).unwrap_or(libc::c_long::MAX);
+        // SAFETY: the buffer has room for `size` bytes.
+        let count =
+            Errno::result(unsafe { libc::getfsstat(mounts.as_mut_ptr(), size, libc::MNT_NOWAIT) }).call(call)?;
+        let count = usize::try_from(count).unwrap_or_default();
+        if count < room {
+            // SAFETY: the kernel has filled in the first `count`.
+            unsafe { mounts.set_len(count) };
+            return Ok(mounts);
+        }
     }
 }
