@@ -36,7 +36,7 @@ impl Isolation for Fake {
     }
 
     fn enter(&self, spec: &SandboxSpec) -> Result<Inside> {
-        Ok(Inside { root: spec.root.filesystem.path().to_path_buf(), privileged: false })
+        Ok(Inside { root: spec.root.filesystem.path().to_path_buf(), privileged: false, identity: None })
     }
 
     fn processes(&self, _name: &str, _identity: Option<BorrowedFd<'_>>) -> Result<Vec<Process>> {

@@ -61,7 +61,7 @@ impl Isolation for Jail {
     fn enter(&self, spec: &SandboxSpec) -> Result<Inside> {
         sys::os::attach(&spec.name).context(|| "cannot enter the jail")?;
         nix::unistd::chdir("/").context(|| "cannot change to the root of the jail")?;
-        Ok(Inside { root: PathBuf::from("/"), privileged: true })
+        Ok(Inside { root: PathBuf::from("/"), privileged: true, identity: None })
     }
 
     fn processes(&self, name: &str, _identity: Option<BorrowedFd<'_>>) -> Result<Vec<Process>> {

@@ -96,12 +96,14 @@ pub struct AgentProcess<'a> {
 }
 
 /// How the world looks to the agent once it is inside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Inside {
     /// The path of the app's root: `/`, except where nothing is isolated.
     pub root: PathBuf,
     /// Whether the agent is root and can become any user.
     pub privileged: bool,
+    /// What the host's kernel knows the sandbox by, if that is a descriptor.
+    pub identity: Option<OwnedFd>,
 }
 
 /// Makes sandboxes.
@@ -132,14 +134,6 @@ pub trait Isolation {
     fn connect_console(&self, terminal: &Path) -> Result<()> {
         let _ = terminal;
         Ok(())
-    }
-
-    /// In the agent, once inside: what the host's kernel knows the sandbox by, if that is a descriptor.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    fn identity(&self) -> Result<Option<OwnedFd>> {
-        Ok(None)
     }
 
     /// On the host: what runs in the sandbox called `name`, of which the agent has given `identity`; the agent too.
@@ -219,7 +213,32 @@ fn mountpoint(root: &Path, name: &str) -> Result<PathBuf> {
 
 /// In the root, which this process has entered: the directory at which a volume is mounted, made if it is missing. Links on
 /// the way have been followed, so that what comes back holds none.
-fn volume_mountpoint(target: &Path) -> std::io::Result<PathBuf> {
-    std::fs::create_dir_all(target)?;
-    std::fs::canonicalize(target)
+///
+/// # Errors
+/// It cannot be made, or the links lead to where no volume goes.
+fn volume_mountpoint(target: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(target).context(|| "cannot make the directory")?;
+    let found = std::fs::canonicalize(target).context(|| "cannot find the directory")?;
+    check_volume_mountpoint(&found)?;
+    Ok(found)
+}
+
+/// Where the runtime mounts what every pod has.
+const TAKEN: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// Refuses what the links on the way to a mount point must not lead to: a volume there would cover what the pod and its agent
+/// rely on.
+fn check_volume_mountpoint(found: &Path) -> Result<()> {
+    let shown = found.to_string_lossy();
+    let why = if found == Path::new("/") {
+        "which is the whole root filesystem"
+    } else if TAKEN.iter().any(|taken| found.starts_with(taken)) {
+        "where the runtime mounts its own"
+    } else if shown.chars().any(char::is_control) {
+        "which holds a control character"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(format!("links lead to {}, {why}", shown.escape_debug()))
+        .help("a link in the image, or one that the pod has made, stands in the place of the mount point: remove it"))
 }

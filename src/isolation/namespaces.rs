@@ -58,6 +58,8 @@ impl Isolation for Namespaces {
     }
 
     fn enter(&self, spec: &SandboxSpec) -> Result<Inside> {
+        // While /proc is still the host's: nothing of the pod can be in the way.
+        let identity = sys::os::own_pid_namespace().context(|| "cannot open the pod's PID namespace")?;
         nix::unistd::sethostname(&spec.hostname).context(|| format!("cannot set the hostname {:?}", spec.hostname))?;
         sys::os::new_session_keyring().context(|| "cannot separate the pod's keys from the host's")?;
         if spec.network == NetworkView::Own {
@@ -74,16 +76,12 @@ impl Isolation for Namespaces {
         mount_volumes(&spec.root.mounts, &volumes)?;
         protect_proc().context(|| "cannot protect /proc and /sys")?;
         finish_root(&spec.root)?;
-        Ok(Inside { root: PathBuf::from("/"), privileged: true })
+        Ok(Inside { root: PathBuf::from("/"), privileged: true, identity: Some(identity) })
     }
 
     fn connect_console(&self, terminal: &Path) -> Result<()> {
         sys::os::bind(terminal, Path::new("/dev/console"), false)
             .context(|| "cannot mount the terminal on /dev/console")
-    }
-
-    fn identity(&self) -> Result<Option<OwnedFd>> {
-        sys::os::own_pid_namespace().map(Some).context(|| "cannot open the pod's PID namespace")
     }
 
     fn processes(&self, _name: &str, identity: Option<BorrowedFd<'_>>) -> Result<Vec<Process>> {

@@ -66,6 +66,24 @@ fn a_file_that_is_right_already_is_left_alone() {
 }
 
 #[test]
+fn no_link_takes_a_volume_to_where_the_runtime_has_its_own() {
+    for (found, why) in [
+        ("/", "/, which is the whole root filesystem"),
+        ("/proc", "/proc, where the runtime mounts its own"),
+        ("/dev/shm", "/dev/shm, where the runtime mounts its own"),
+        ("/sys/fs", "/sys/fs, where the runtime mounts its own"),
+        ("/a\n/home", "/a\\n/home, which holds a control character"),
+    ] {
+        let error = check_volume_mountpoint(Path::new(found)).unwrap_err();
+        assert_eq!(error.to_string(), format!("links lead to {why}"));
+        assert!(error.help_line().is_some());
+    }
+    for found in ["/srv", "/device", "/srv/proc", "/process"] {
+        check_volume_mountpoint(Path::new(found)).unwrap();
+    }
+}
+
+#[test]
 fn backends_are_found_by_name() {
     assert!(by_name("native").is_ok());
     let error = by_name("zone").err().map(|e| e.to_string());

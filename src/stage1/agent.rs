@@ -23,7 +23,7 @@ use self::app::Main;
 use self::sessions::Sessions;
 use super::message::{Event, Heard, Job, Order, hear, receive, send};
 use crate::error::{Context, Error, Result, Told};
-use crate::isolation;
+use crate::isolation::{self, Inside};
 use crate::stage2::exec::Surroundings;
 use crate::stage2::facts::Facts;
 use crate::sys;
@@ -87,9 +87,8 @@ impl Agent {
         let Some(job) = receive::<Job>(channel)? else {
             return Err(Error::new("the runner has gone"));
         };
-        let inside = isolation.enter(&job.sandbox)?;
-        let identity = isolation.identity()?;
-        let around = Surroundings { root: inside.root, privileged: inside.privileged };
+        let Inside { root, privileged, identity } = isolation.enter(&job.sandbox)?;
+        let around = Surroundings { root, privileged };
         let terminal = job.app.terminal.as_ref().map(|_| open_terminal(channel, job.size)).transpose()?;
         terminal.iter().try_for_each(|terminal| isolation.connect_console(terminal))?;
         let facts = Facts::gather(&around.root, &job.app)?;

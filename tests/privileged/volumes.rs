@@ -73,6 +73,39 @@ fn a_link_in_the_place_of_a_mount_point_leads_nowhere_on_the_host() {
 }
 
 #[test]
+fn a_link_takes_no_volume_to_the_root_or_to_what_the_runtime_mounts() {
+    let point = r#""mountPoints": [{ "name": "data", "path": "/data" }]"#;
+    for storage in ["overlay", "dir"] {
+        let links =
+            [("/", "/, which is"), ("/proc", "/proc, where"), ("vol/..", "/, which is"), ("/dev/shm", "/dev/shm, ")];
+        for (target, place) in links {
+            let image = or_skip!(Image::new(Some(&shell("0", point)), &[])).directory("vol", 0o755);
+            let jetpack = or_skip!(image.symlink("data", target).into_store(storage));
+            let error = jetpack.run(["run", "--destroy", NAME, "--", "true"]).failure(125);
+            let expected = format!("cannot mount a volume at /data: links lead to {place}");
+            assert!(error.contains(&expected) && error.contains("\nhelp: "), "{target}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_pod_whose_volume_came_to_lie_on_proc_cannot_hold_up_its_next_run() {
+    let point = r#""mountPoints": [{ "name": "data", "path": "/data" }]"#;
+    for storage in ["overlay", "dir"] {
+        let image = or_skip!(Image::new(Some(&shell("0", point)), &[])).directory("vol", 0o755);
+        let jetpack = or_skip!(image.symlink("data", "/vol").into_store(storage));
+        // Whatever would be looked at in /proc is a fifo to which nobody writes.
+        let script = "mkdir -p /data/self/ns; mkfifo /data/self/ns/pid; rm /data; ln -s /proc /data; echo done";
+        let pod = jetpack.run(["-q", "prepare", NAME, "--", script]).success().stdout.trim().to_owned();
+        assert_eq!(run(&jetpack, &["run", &pod]), "done\n");
+        let mut again = jetpack.spawn(["run", &pod]);
+        assert_eq!(crate::support::bounded::ended(&mut again).code(), Some(125), "{storage}");
+        let error = jetpack.run(["run", &pod]).failure(125);
+        assert!(error.contains("links lead to /proc, where the runtime mounts its own"), "{error}");
+    }
+}
+
+#[test]
 fn a_file_in_the_place_of_a_mount_point_is_an_error() {
     let point = r#""mountPoints": [{ "name": "data", "path": "/data" }]"#;
     for storage in ["overlay", "dir"] {
