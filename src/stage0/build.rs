@@ -1,7 +1,8 @@
 //! What building an image means: the pod in which its command runs, and the manifest of what comes of it. Nothing is touched
 //! here.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use super::diff::Difference;
 use super::image::Image;
@@ -22,8 +23,11 @@ pub const MANIFEST: &str = "manifest.json";
 /// Parameters of the jail of a build pod: freebsd-update(8) and others change file flags.
 const PARAMETERS: [(&str, &str); 2] = [("allow.chflags", "true"), ("securelevel", "0")];
 
-/// The files of the root that are the pod's and never the image's, relative to the root.
-const OF_THE_POD: [&str; 2] = ["etc/resolv.conf", "etc/hosts"];
+/// The files in the directory of [`ETC`] that are the pod's and never the image's.
+const OF_THE_POD: [&str; 2] = ["resolv.conf", "hosts"];
+
+/// The directory of the root in which the runtime writes files. It may be a link to another one.
+pub const ETC: &str = "etc";
 
 /// What a person asks for.
 #[derive(Clone, Debug)]
@@ -93,38 +97,49 @@ pub fn complete(text: &[u8], parent: &Image, now: u64) -> Result<(ImageManifest,
     Ok((manifest, unknown.into_iter().map(ignored).collect()))
 }
 
-/// What of a build pod's root is not the image's.
+/// What of a build pod's root is not the image's. Paths are relative to the root.
 #[derive(Clone, Debug)]
 pub struct Foreign<'a> {
     /// The name of the working directory.
     pub directory: &'a str,
-    /// The directories at which the sandbox mounts something, relative to the root.
+    /// The directories at which the sandbox mounts something.
     pub mounted: &'a [&'a str],
-    /// Whether the directory of [`OF_THE_POD`] is there for these alone.
-    pub etc: bool,
+    /// The directories that [`ETC`] leads to, in the parent and after the command. The runtime wrote where it led before the
+    /// command began, and a command may have moved that.
+    pub etc: Vec<PathBuf>,
+    /// Whether [`ETC`] itself is there for the pod's files alone.
+    pub made: bool,
 }
 
 impl Foreign<'_> {
     /// Whether the entry at this path is not the image's, with all that is in it.
     pub fn has(&self, path: &Path) -> bool {
         let is = |other: &&str| path == Path::new(other);
-        is(&self.directory) || self.mounted.iter().any(is) || OF_THE_POD.iter().any(is) || (self.etc && is(&"etc"))
+        let in_etc = path.parent().is_some_and(|directory| self.etc.iter().any(|etc| etc == directory));
+        is(&self.directory)
+            || self.mounted.iter().any(is)
+            || (in_etc && path.file_name().is_some_and(is_of_the_pod))
+            || (self.made && is(&ETC))
     }
 
     /// Whether a directory with these entries holds nothing but what is the pod's.
-    pub fn is_all<'n>(mut names: impl Iterator<Item = &'n std::ffi::OsStr>) -> bool {
-        names.all(|name| OF_THE_POD.iter().any(|path| Path::new(path).file_name() == Some(name)))
+    pub fn is_all<'n>(mut names: impl Iterator<Item = &'n OsStr>) -> bool {
+        names.all(is_of_the_pod)
     }
 
     /// The directories in which something was made or removed that is not the image's. Those that the difference does not have
     /// differ from the parent's in their time at most.
-    pub fn disturbed(difference: &Difference) -> Vec<&'static Path> {
+    pub fn disturbed(&self, difference: &Difference) -> Vec<&Path> {
         let unchanged = |path: &&Path| {
-            let is = |other: &std::path::PathBuf| other == path;
+            let is = |other: &PathBuf| other == path;
             !difference.changed.iter().any(is) && !difference.added.iter().any(is)
         };
-        ["", "etc"].map(Path::new).into_iter().filter(unchanged).collect()
+        std::iter::once(Path::new("")).chain(self.etc.iter().map(PathBuf::as_path)).filter(unchanged).collect()
     }
+}
+
+fn is_of_the_pod(name: &OsStr) -> bool {
+    OF_THE_POD.iter().any(|other| name == *other)
 }
 
 #[cfg(test)]

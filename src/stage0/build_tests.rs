@@ -109,21 +109,31 @@ fn what_a_build_decides_is_not_the_authors() {
 
 #[test]
 fn what_is_the_pods_is_not_the_images() {
-    let foreign = |etc| Foreign { directory: ".work", mounted: &["dev", "proc"], etc };
+    let foreign = |etc: &[&str], made| Foreign {
+        directory: ".work",
+        mounted: &["dev", "proc"],
+        etc: etc.iter().map(std::path::PathBuf::from).collect(),
+        made,
+    };
+    let plain = foreign(&["etc"], false);
     for path in [".work", "dev", "proc", "etc/hosts", "etc/resolv.conf"] {
-        assert!(foreign(false).has(Path::new(path)), "{path}");
+        assert!(plain.has(Path::new(path)), "{path}");
     }
-    for path in ["", "etc", "work", "sys", "etc/hosts.allow", "usr/dev", "hosts", "opt/etc/hosts"] {
-        assert!(!foreign(false).has(Path::new(path)), "{path}");
+    for path in ["", "etc", "work", "sys", "etc/hosts.allow", "usr/dev", "hosts", "opt/etc/hosts", "usr/etc/hosts"] {
+        assert!(!plain.has(Path::new(path)), "{path}");
     }
-    assert!(foreign(true).has(Path::new("etc")));
+    assert!(foreign(&["etc"], true).has(Path::new("etc")));
+    let moved = foreign(&["etc", "usr/etc"], false);
+    assert!(["etc/hosts", "usr/etc/hosts", "usr/etc/resolv.conf"].iter().all(|path| moved.has(Path::new(path))));
+    assert!(!moved.has(Path::new("usr/etc")) && !moved.has(Path::new("usr/hosts")));
     let is_all = |names: &[&'static str]| Foreign::is_all(names.iter().map(std::ffi::OsStr::new));
     assert!(is_all(&[]) && is_all(&["hosts"]) && is_all(&["resolv.conf", "hosts"]));
     assert!(!is_all(&["hosts", "motd"]));
     let paths = |paths: &[&str]| paths.iter().map(std::path::PathBuf::from).collect();
     let difference =
         |added, changed| Difference { added: paths(added), changed: paths(changed), ..Difference::default() };
-    assert_eq!(Foreign::disturbed(&difference(&[], &["usr"])), [Path::new(""), Path::new("etc")]);
-    assert_eq!(Foreign::disturbed(&difference(&["etc"], &[])), [Path::new("")]);
-    assert!(Foreign::disturbed(&difference(&[], &["", "etc"])).is_empty());
+    assert_eq!(plain.disturbed(&difference(&[], &["usr"])), [Path::new(""), Path::new("etc")]);
+    assert_eq!(plain.disturbed(&difference(&["etc"], &[])), [Path::new("")]);
+    assert!(plain.disturbed(&difference(&[], &["", "etc"])).is_empty());
+    assert_eq!(moved.disturbed(&difference(&["usr/etc"], &[])), [Path::new(""), Path::new("etc")]);
 }

@@ -17,12 +17,14 @@ mod content;
 mod copy;
 mod merge;
 mod remove;
+mod resolve;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 pub use copy::{copy_file_for, copy_merged, copy_properties, copy_tree, copy_tree_for};
 pub use remove::remove_tree;
+pub use resolve::resolve_directory;
 pub use walk::Walk;
 
 /// The names and values of extended attributes.

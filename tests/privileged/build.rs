@@ -127,6 +127,33 @@ fn what_the_runtime_makes_is_never_part_of_an_image() {
 }
 
 #[test]
+fn the_hosts_resolver_is_never_part_of_an_image_wherever_etc_is() {
+    for kind in KINDS {
+        let image = Image::new(None, &["etc"]).map(|image| {
+            image.directory("usr/etc", 0o755).file("usr/etc/motd", 0o644, b"hello").symlink("etc", "usr/etc")
+        });
+        let jetpack = or_skip!(image.and_then(|image| image.into_store(kind)));
+        jetpack.configure("ace.dns-servers = 192.0.2.7\n");
+        let directory = directory(&jetpack, "new");
+        let net = ["--net", "host"];
+        let look = "cat /etc/resolv.conf";
+        let output = build(&jetpack, &directory, &net, NAME, look).success();
+        let (said, id) = output.stdout.trim().rsplit_once('\n').expect("two lines");
+        assert!(said.contains("192.0.2.7"), "{said}");
+        assert_eq!(names(&jetpack, id), ["rootfs"], "{kind}");
+        // A command that moves the directory, there and back.
+        let back = "rm /etc; mv /usr/etc /etc; ls /etc/resolv.conf >/dev/null";
+        let id = build(&jetpack, &directory, &net, NAME, back).success().stdout;
+        let expected = ["rootfs", "rootfs/etc", "rootfs/etc/motd", "rootfs/usr"];
+        assert_eq!(names(&jetpack, id.trim()), expected, "{kind}");
+        let there = "mv /etc /usr/elsewhere; ln -s ../usr/elsewhere /etc; ls /etc/resolv.conf >/dev/null";
+        let id = build(&jetpack, &directory, &net, "new", there).success().stdout;
+        let expected = ["rootfs", "rootfs/etc", "rootfs/usr", "rootfs/usr/elsewhere", "rootfs/usr/elsewhere/motd"];
+        assert_eq!(names(&jetpack, id.trim()), expected, "{kind}");
+    }
+}
+
+#[test]
 fn the_same_changes_give_the_same_image_wherever_they_are_made() {
     let script = "echo x >/etc/x; touch -d @7 /etc/x /etc; rm /bin/wget; touch -d @8 /bin; mkdir -p /a/b; touch -d @9 /a/b; touch -d @9 /a";
     let mut ids = Vec::new();

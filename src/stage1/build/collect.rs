@@ -13,14 +13,14 @@ use nix::errno::Errno;
 use super::watch::Watch;
 use crate::error::{Context, Error, Result};
 use crate::progress::{Progress, Step};
-use crate::stage0::build::{Foreign, MANIFEST, complete};
+use crate::stage0::build::{ETC, Foreign, MANIFEST, complete};
 use crate::stage0::compression::{Compression, encoder, processors};
 use crate::stage0::diff::{Difference, diff_knowing};
 use crate::stage0::image::Image;
 use crate::stage0::pack::pack;
 use crate::sys::os::attrs;
 use crate::sys::rootfs::RootFs;
-use crate::sys::tree::{Walk, open_directory, open_entry};
+use crate::sys::tree::{Walk, open_directory, open_entry, open_path, resolve_directory, stat_entry};
 
 /// The longest manifest that an author may write, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -63,10 +63,12 @@ impl Collect<'_> {
         let text = self.manifest(pod.as_fd())?;
         let (mut manifest, mut warnings) =
             complete(&text, self.parent, self.now).map_err(|error| keep(&text, error))?;
-        let difference =
-            self.difference(parent.as_fd(), pod.as_fd()).context(|| "cannot find what the command changed")?;
+        let what = || "cannot find what the command changed";
+        let foreign = self.foreign(parent.as_fd(), pod.as_fd()).context(what)?;
+        let difference = self.difference(&foreign, parent.as_fd(), pod.as_fd()).context(what)?;
         manifest.path_whitelist = difference.whitelist()?;
-        self.settle(&difference, parent.as_fd(), pod.as_fd()).context(|| "cannot put the time of a directory back")?;
+        Self::settle(&foreign.disturbed(&difference), parent.as_fd(), pod.as_fd())
+            .context(|| "cannot put the time of a directory back")?;
         let what = || "cannot pack what the command changed";
         let file = File::options().write(true).create_new(true).open(self.archive).context(what)?;
         let mut out = encoder(self.compression, BufWriter::new(file), processors()).context(what)?;
@@ -106,28 +108,37 @@ impl Collect<'_> {
         Ok(text)
     }
 
-    fn difference(&self, parent: BorrowedFd<'_>, pod: BorrowedFd<'_>) -> Result<Difference> {
-        let etc = open_directory(parent, OsStr::new("etc")).is_err()
-            && self.names_in_etc().is_some_and(|names| Foreign::is_all(names.iter().map(|name| name.as_os_str())));
-        let foreign = Foreign { directory: self.directory, mounted: self.mounted, etc };
+    fn difference(&self, foreign: &Foreign<'_>, parent: BorrowedFd<'_>, pod: BorrowedFd<'_>) -> Result<Difference> {
         let written = written(self.root)?;
         let untouched = |path: &Path| written.as_ref().is_some_and(|written| !written.contains(path));
         diff_knowing(parent, pod, &|path| foreign.has(path), &untouched)
     }
 
+    /// What of the pod's root is not the image's.
+    fn foreign(&self, parent: BorrowedFd<'_>, pod: BorrowedFd<'_>) -> Result<Foreign<'_>> {
+        let missing = stat_entry(parent, OsStr::new(ETC)).is_err_and(|e| e.errno() == Errno::ENOENT);
+        let made = missing
+            && self.names_in_etc().is_some_and(|names| Foreign::is_all(names.iter().map(|name| name.as_os_str())));
+        let mut etc = Vec::new();
+        for root in [parent, pod] {
+            let found = resolve_directory(root, Path::new(ETC)).context(|| format!("cannot look for /{ETC}"))?;
+            etc.extend(found.filter(|found| !etc.contains(found)));
+        }
+        Ok(Foreign { directory: self.directory, mounted: self.mounted, etc, made })
+    }
+
     /// What is in the pod's /etc, if that is a directory.
     fn names_in_etc(&self) -> Option<Vec<std::ffi::OsString>> {
-        let etc = self.root.path().join("etc");
+        let etc = self.root.path().join(ETC);
         let is_directory = etc.symlink_metadata().is_ok_and(|found| found.is_dir());
         let entries = is_directory.then(|| fs::read_dir(etc).ok()).flatten()?;
         entries.map(|entry| entry.ok().map(|entry| entry.file_name())).collect()
     }
 
     /// Gives directories in which only the pod's own things were made the time that they have in the parent.
-    fn settle(&self, difference: &Difference, parent: BorrowedFd<'_>, pod: BorrowedFd<'_>) -> Result<()> {
-        for path in Foreign::disturbed(difference) {
-            let name = if path.as_os_str().is_empty() { OsStr::new(".") } else { path.as_os_str() };
-            let open = |root| open_directory(root, name).map(File::from);
+    fn settle(paths: &[&Path], parent: BorrowedFd<'_>, pod: BorrowedFd<'_>) -> Result<()> {
+        for path in paths {
+            let open = |root| open_path(root, path).map(File::from);
             let (Ok(model), Ok(directory)) = (open(parent), open(pod)) else { continue };
             let time =
                 |file: &File| file.metadata().and_then(|metadata| metadata.modified()).context(|| "cannot ask for it");

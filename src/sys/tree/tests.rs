@@ -276,3 +276,44 @@ fn what_is_said_to_be_empty_is_read_to_its_end() {
     let error = copy_file_for(me, &unreadable, to.as_fd(), OsStr::new("mem")).unwrap_err();
     assert_eq!(error.errno(), Errno::EIO);
 }
+
+#[test]
+fn a_path_is_resolved_as_if_the_tree_were_the_root() {
+    let scratch = Scratch::new();
+    let root = scratch.rootfs();
+    fs::create_dir_all(root.join("usr/etc/deep")).unwrap();
+    fs::write(root.join("usr/file"), "").unwrap();
+    for (link, to) in [
+        ("plain", "usr/etc"),
+        ("absolute", "/usr/etc/"),
+        ("twice", "./absolute/deep"),
+        ("up", "../../.."),
+        ("usr/back", "../usr/./etc/.."),
+        ("usr/etc/deep/over", "../../../plain/deep"),
+        ("loop", "loop"),
+        ("broken", "none"),
+        ("other", "usr/file"),
+    ] {
+        symlink(to, root.join(link)).unwrap();
+    }
+    symlink(scratch.outside(), root.join("outside")).unwrap();
+    let opened = File::open(&root).unwrap();
+    for (path, expected) in [
+        ("", Some("")),
+        ("usr/etc", Some("usr/etc")),
+        ("/plain", Some("usr/etc")),
+        ("absolute/deep", Some("usr/etc/deep")),
+        ("twice", Some("usr/etc/deep")),
+        ("up/usr", Some("usr")),
+        ("usr/back", Some("usr")),
+        ("usr/etc/deep/over", Some("usr/etc/deep")),
+        ("loop", None),
+        ("broken", None),
+        ("other", None),
+        ("usr/file/..", None),
+        ("outside", None),
+    ] {
+        let found = resolve_directory(opened.as_fd(), Path::new(path)).unwrap();
+        assert_eq!(found.as_deref(), expected.map(Path::new), "{path}");
+    }
+}
