@@ -103,7 +103,8 @@ pub(super) fn fit(cell: &str, width: usize) -> String {
     let mut text = String::new();
     let mut taken = 0;
     let all = cell.width() <= width;
-    for c in cell.chars() {
+    // Marks that stand on other characters take no room, however many there are.
+    for c in cell.chars().take(8 * width) {
         let needs = c.width().unwrap_or(0);
         if !all && taken + needs >= width {
             text.push('…');
@@ -123,13 +124,15 @@ pub(super) fn fields(fields: &[(&str, String)]) -> Result<()> {
     print(&fields.iter().map(line).collect::<String>())
 }
 
-/// Text without control characters (C0, DEL and C1), which are shown as `\n` or `\x1b`. It stays on its line.
+/// Text without control characters (C0, DEL and C1) and without those that reorder others, which are shown as `\n`, `\x1b` or
+/// `\u202e`. It stays on its line.
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
     replace_controls(text, |c| match c {
         '\n' => Some("\\n".to_owned()),
         '\r' => Some("\\r".to_owned()),
         '\t' => Some("\\t".to_owned()),
-        c => Some(format!("\\x{:02x}", u32::from(c))),
+        c if c.is_control() => Some(format!("\\x{:02x}", u32::from(c))),
+        c => Some(format!("\\u{:04x}", u32::from(c))),
     })
 }
 
@@ -138,11 +141,17 @@ fn escape_json(text: &str) -> Cow<'_, str> {
     replace_controls(text, |c| (!matches!(c, '\n' | '\t')).then(|| format!("\\u{:04x}", u32::from(c))))
 }
 
+/// Whether a character does something to the terminal, or to the order in which others are shown, in place of being shown.
+fn is_hidden(c: char) -> bool {
+    let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || reorders
+}
+
 fn replace_controls(text: &str, replacement: impl Fn(char) -> Option<String>) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if !text.contains(is_hidden) {
         return Cow::Borrowed(text);
     }
-    let replaced = |c: char| c.is_control().then(|| replacement(c)).flatten().unwrap_or_else(|| c.to_string());
+    let replaced = |c: char| is_hidden(c).then(|| replacement(c)).flatten().unwrap_or_else(|| c.to_string());
     Cow::Owned(text.chars().map(replaced).collect())
 }
 
@@ -242,6 +251,7 @@ mod tests {
         let cut = lay_out(&["ID", "NAME", "AGE"], &rows, true, Some(5));
         assert_eq!(cut, "0123456789  a rathe…  1 min\nx           日本語…   2 min\n");
         assert_eq!(lay_out(&["ID"], &[row(["0123456789", "", ""])], true, Some(4)), "0123456789\n");
+        assert!(fit(&"\u{301}".repeat(1000), 8).len() < 200);
     }
 
     #[test]
@@ -251,6 +261,7 @@ mod tests {
             ("a\u{1b}[2J\nb", "a\\x1b[2J\\nb"),
             ("\0\t\r\u{7f}", "\\x00\\t\\r\\x7f"),
             ("\u{9b}2J\u{85}\u{a0}", "\\x9b2J\\x85\u{a0}"),
+            ("gpj\u{202e}exe\u{2066}", "gpj\\u202eexe\\u2066"),
         ];
         for (text, shown) in table {
             assert_eq!(escape(text), shown);

@@ -110,9 +110,7 @@ impl Top {
         loop {
             view.draw(&screen)?;
             left = left.map(|left| left - 1);
-            if left == Some(0) {
-                return Ok(End::Enough);
-            }
+            // The last page is shown as long as any.
             let until = Instant::now() + self.delay;
             loop {
                 match screen.wait(view.watch.as_fd(), until)? {
@@ -123,6 +121,9 @@ impl Top {
                     Woken::Key(key) if END.contains(&key) => return Ok(End::Enough),
                     Woken::Key(_) | Woken::Other => {}
                 }
+            }
+            if left == Some(0) {
+                return Ok(End::Enough);
             }
             if !view.look(engine)? {
                 return Ok(End::Pod);

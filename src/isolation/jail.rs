@@ -72,15 +72,19 @@ impl Isolation for Jail {
     fn signal(&self, name: &str, _: Option<BorrowedFd<'_>>, processes: &[Process], signal: i32) -> Result<()> {
         let what = || format!("cannot send a signal in the jail {name}");
         let signal = Signal::try_from(signal).context(what)?;
+        // A number may have become another's since.
+        let now = self.processes(name, None)?;
+        let is_there = |process: &&Process| now.iter().any(|n| (n.pid, n.started) == (process.pid, process.started));
         let send = || {
             sys::os::attach(name).map_err(|error| error.to_string())?;
-            for process in processes {
+            let mut failed = None;
+            for process in processes.iter().filter(is_there) {
                 match kill(Pid::from_raw(process.pid), signal) {
                     Ok(()) | Err(Errno::ESRCH) => {}
-                    Err(errno) => return Err(format!("kill({}, {signal}): {}", process.pid, errno.desc())),
+                    Err(errno) => failed = Some(format!("kill({}, {signal}): {}", process.pid, errno.desc())),
                 }
             }
-            Ok(String::new())
+            failed.map_or(Ok(String::new()), Err)
         };
         sys::process::in_child(send).context(what)?.context(what).map(drop)
     }

@@ -101,7 +101,9 @@ impl Isolation for Namespaces {
             let sent = sys::os::signal_process(namespace, process, signal).map(drop);
             sent.context(|| format!("cannot send process {} of the pod a signal", process.pid))
         };
-        processes.iter().try_for_each(send)
+        // One that may not be signalled keeps the signal from no other.
+        let sent: Vec<Result<()>> = processes.iter().map(send).collect();
+        sent.into_iter().collect()
     }
 
     fn remove(&self, _name: &str, _record: &Path) -> Result<()> {

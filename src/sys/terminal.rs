@@ -32,7 +32,7 @@ pub fn size(fd: &impl AsFd) -> Option<Size> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ fills the structure that the pointer names.
     let result = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
-    (result == 0 && size.ws_row > 0).then_some(Size { rows: size.ws_row, columns: size.ws_col })
+    (result == 0 && size.ws_row > 0 && size.ws_col > 0).then_some(Size { rows: size.ws_row, columns: size.ws_col })
 }
 
 /// Sets the size of the terminal `fd`; its foreground process group gets SIGWINCH.
