@@ -15,6 +15,10 @@ use crate::sys::signal::Signals;
 /// How many bytes are kept for a side that does not take them, before the other side is asked for no more.
 const ENOUGH: usize = 64 * 1024;
 
+/// How many bytes are read at most when the program has ended: more than a terminal holds, so that nothing is lost that was
+/// written before.
+const LAST: usize = 128 * 1024;
+
 /// What a terminal sends when its reader should see the end of input.
 const END_OF_INPUT: u8 = 4;
 
@@ -82,12 +86,15 @@ impl Relay {
         self.pod_open = true;
     }
 
-    /// When the pod has ended: brings what is left to the person, as long as it takes; a signal that would end a program
-    /// ends this too.
+    /// When the program has ended: brings what is left to the person, as long as it takes; a signal that would end a program
+    /// ends this too. Whoever writes on to the terminal is not listened to for ever.
     pub(super) fn drain(mut self, signals: &Signals) {
+        let mut left = LAST;
         loop {
-            if self.to_person.len() < ENOUGH {
+            if self.to_person.len() < ENOUGH && left > 0 {
+                let before = self.to_person.len();
                 self.read_pod();
+                left = left.saturating_sub(self.to_person.len() - before);
             }
             if self.to_person.is_empty() {
                 return;

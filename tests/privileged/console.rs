@@ -60,6 +60,19 @@ fn ctrl_c_interrupts_the_command_and_not_the_pod() {
 }
 
 #[test]
+fn who_writes_on_to_a_terminal_keeps_nobody_waiting() {
+    let jetpack = or_skip!(store_of(&shell("1000", "")));
+    let pod = prepare(&jetpack, WAIT);
+    let running = Running::start(&jetpack, &pod, &[]);
+    let script = "trap '' HUP; echo begins; for i in 1 2 3 4; do (exec yes) & done; sleep 1; exit 3";
+    let mut terminal = Terminal::start(&jetpack.command(["exec", "-t", &pod, "sh", "-c", script]));
+    terminal.expect("begins");
+    assert_eq!(terminal.code(), 3);
+    exec(&jetpack, &pod, &[], "killall -9 yes; true").success();
+    end(running);
+}
+
+#[test]
 fn failures_give_the_terminal_back_and_are_told() {
     let jetpack = or_skip!(store_of(&shell("1000", "")));
     let pod = prepare(&jetpack, WAIT);
