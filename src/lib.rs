@@ -23,10 +23,10 @@
 //!
 //! # Two processes
 //!
-//! `jetpack run` is the *runner*: it prepares, launches, forwards signals, moves bytes between terminals, and cleans up. In the
-//! sandbox it starts itself once more, from a protected copy and with a clean memory, as the *agent*: the pod's first
-//! process, which mounts, starts the app and its handlers, and reaps. Whichever dies, the pod ends. Other commands reach the
-//! agent over the pod's control socket ([`stage1::control`]); the runner has no part in that.
+//! `jetpack run` is the *runner*: it prepares, launches, forwards signals, moves bytes between the person's side and the
+//! pod's, and cleans up. In the sandbox it starts itself once more, from a protected copy and with a clean memory, as the
+//! *agent*: the pod's first process, which mounts, starts the app and its handlers, and reaps. Whichever dies, the pod ends.
+//! Other commands reach the agent over the pod's control socket ([`stage1::control`]); the runner has no part in that.
 //!
 //! # What keeps promises
 //!

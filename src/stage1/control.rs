@@ -13,7 +13,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::message::{Event, Heard, Order, Request, Run, hear, send};
-use super::session::{Program, Session, catch_signals, refuse_directories};
+use super::session::{Program, Session, catch_signals};
+use super::streams::{Streams, connect};
 use crate::error::{Context, Error, Result};
 use crate::stage2::AppSpec;
 use crate::sys;
@@ -77,13 +78,15 @@ impl Connection {
     pub fn run(self, app: AppSpec, warn: &dyn Fn(&str)) -> Result<Exit> {
         let Connection { pod, channel } = self;
         let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-        let standard = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
-        let fds = if app.terminal.is_some() { &[][..] } else { &standard[..] };
-        if !fds.is_empty() {
-            refuse_directories(standard)?;
-        }
+        let (fds, streams) = match app.terminal {
+            Some(_) => (Vec::new(), Streams::none()),
+            None => {
+                let (fds, streams) = connect([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+                (Vec::from(fds), streams)
+            }
+        };
         let request = Request::Exec(Box::new(Run { app, size: sys::terminal::size(&stdin) }));
-        let mut session = Session::new(channel, Program::Asked, catch_signals()?, warn);
+        let mut session = Session::new(channel, Program::Asked, streams, catch_signals()?, warn);
         let served = session.hold(&request, fds);
         match (session.hang_up().finish(), served) {
             ((_, Some(outcome)), _) => outcome,

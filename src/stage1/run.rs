@@ -1,7 +1,8 @@
 //! The runner: launches a pod's sandbox and stands between it and the person until it ends.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::unistd::Pid;
@@ -9,7 +10,8 @@ use nix::unistd::Pid;
 use super::agent::COMMAND;
 use super::control;
 use super::message::Job;
-use super::session::{Program, Session, catch_signals, refuse_directories};
+use super::session::{Program, Session, catch_signals};
+use super::streams::{Streams, connect};
 use crate::error::{Context, Error, Result};
 use crate::isolation::{AgentProcess, Isolation, SandboxSpec};
 use crate::stage2::AppSpec;
@@ -53,12 +55,13 @@ impl Runner<'_> {
     fn launch_and_wait(&self, sandbox: SandboxSpec, app: AppSpec) -> Result<Exit> {
         let signals = catch_signals()?;
         let (ours, theirs) = Channel::pair().context(|| "cannot connect to the pod")?;
-        let pid = self.launch(&sandbox, &theirs, app.terminal.is_some())?;
-        drop(theirs);
+        let (standard, streams) = standard(app.terminal.is_some())?;
+        let pid = self.launch(&sandbox, &theirs, &standard)?;
+        drop((theirs, standard));
         let job = Job { size: sys::terminal::size(&std::io::stdin()), sandbox, app };
-        let mut session = Session::new(ours, Program::Own, signals, self.warn);
+        let mut session = Session::new(ours, Program::Own, streams, signals, self.warn);
         // An agent that died early is told by its exit below.
-        let served = session.hold(&job, &[]);
+        let served = session.hold(&job, Vec::new());
         // Where serving failed, this ends the pod; else its agent has closed the other end already.
         let remains = session.hang_up();
         let ended = sys::process::wait(pid).context(|| "cannot wait for the pod")?;
@@ -75,22 +78,24 @@ impl Runner<'_> {
         }
     }
 
-    fn launch(&self, sandbox: &SandboxSpec, theirs: &Channel, terminal: bool) -> Result<Pid> {
-        let null = std::fs::File::options().read(true).write(true).open("/dev/null");
-        let null = null.context(|| "cannot open /dev/null")?;
-        let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-        let standard = if terminal {
-            [null.as_fd(), null.as_fd(), null.as_fd()]
-        } else {
-            let standard = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
-            refuse_directories(standard)?;
-            standard
-        };
+    fn launch(&self, sandbox: &SandboxSpec, theirs: &Channel, standard: &[OwnedFd; 3]) -> Result<Pid> {
         let words = ["jetpack", COMMAND, self.backend];
         let arguments = words.iter().map(|w| CString::new(*w).context(|| "a NUL byte")).collect::<Result<_>>()?;
         // From now on somebody may connect. The agent alone keeps the socket, so that it refuses when the agent has gone.
         let control = control::listen(self.control)?;
-        let descriptors = standard.into_iter().chain([theirs.as_fd(), self.lock, control.as_fd()]).collect();
+        let descriptors =
+            standard.iter().map(AsFd::as_fd).chain([theirs.as_fd(), self.lock, control.as_fd()]).collect();
         self.isolation.launch(sandbox, AgentProcess { arguments, descriptors })
     }
+}
+
+/// What the app gets for standard input, output and error; nothing if it has a terminal.
+fn standard(terminal: bool) -> Result<([OwnedFd; 3], Streams)> {
+    if !terminal {
+        return connect([std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()]);
+    }
+    let what = || "cannot open /dev/null";
+    let null = OwnedFd::from(File::options().read(true).write(true).open("/dev/null").context(what)?);
+    let copy = || null.try_clone().context(what);
+    Ok(([copy()?, copy()?, copy()?], Streams::none()))
 }

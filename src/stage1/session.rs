@@ -1,14 +1,15 @@
 //! Between a person and a program in a pod, while it runs: events of the agent, signals, bytes between terminals.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
 use super::message::{Event, Heard, Order, hear, send};
 use super::relay::Relay;
+use super::streams::{Streams, wait_for};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::channel::Channel;
@@ -16,8 +17,8 @@ use crate::sys::process::Exit;
 use crate::sys::signal::{FORWARDED, Signals};
 use crate::sys::terminal::KeptMode;
 
-/// How long the pod's terminal is left alone after it was hung up (milliseconds).
-const HUNG_UP: u16 = 50;
+/// How long the pod's terminal is left alone after it was hung up.
+const HUNG_UP: Duration = Duration::from_millis(50);
 
 /// Signals that end nothing.
 pub(super) const HARMLESS: [Signal; 3] = [Signal::SIGWINCH, Signal::SIGCONT, Signal::SIGTSTP];
@@ -29,21 +30,6 @@ pub(super) const HARMLESS: [Signal; 3] = [Signal::SIGWINCH, Signal::SIGCONT, Sig
 pub(super) fn catch_signals() -> Result<Signals> {
     let caught: Vec<Signal> = FORWARDED.into_iter().chain([Signal::SIGWINCH, Signal::SIGTSTP]).collect();
     Signals::catch(&caught).context(|| "cannot catch signals")
-}
-
-/// Refuses directories. One as standard input would be a way out of the pod: openat(2) with `..` knows no root.
-///
-/// # Errors
-/// One of them is a directory.
-pub(super) fn refuse_directories(standard: [BorrowedFd<'_>; 3]) -> Result<()> {
-    for (fd, name) in standard.into_iter().zip(["input", "output", "error"]) {
-        let what = || format!("cannot give the pod its standard {name}");
-        let copy = std::fs::File::from(fd.try_clone_to_owned().context(what)?);
-        if copy.metadata().context(what)?.is_dir() {
-            return Err(Error::with_source(what(), "it is a directory of the host's"));
-        }
-    }
-    Ok(())
 }
 
 /// How far the program is that a session is about.
@@ -62,50 +48,65 @@ pub(super) struct Session<'a> {
     channel: Channel,
     program: Program,
     signals: Signals,
+    /// Of a program that has a terminal.
     relay: Option<Relay>,
+    /// Of one that has none.
+    streams: Streams,
     mode: Option<KeptMode>,
     outcome: Option<Result<Exit>>,
     warn: &'a dyn Fn(&str),
 }
 
 /// What is left of a session when the connection is closed.
-pub(super) struct Remains {
+pub(super) struct Remains<'a> {
     program: Program,
     signals: Signals,
     relay: Option<Relay>,
+    streams: Streams,
     mode: Option<KeptMode>,
     outcome: Option<Result<Exit>>,
+    warn: &'a dyn Fn(&str),
 }
 
-impl Remains {
+impl Remains<'_> {
     /// Brings the last of the output to the person, and gives the terminal back. Says how far the program was, and how it ended,
-    /// if the agent has said that.
+    /// if the agent has said that. A success of which the person did not get everything is none.
     pub(super) fn finish(self) -> (Program, Option<Result<Exit>>) {
         self.relay.into_iter().for_each(|relay| relay.drain(&self.signals));
+        let lost = self.streams.finish(&self.signals);
         drop(self.mode);
-        (self.program, self.outcome)
+        let outcome = match (self.outcome, lost) {
+            (Some(Ok(exit)), Some(lost)) if exit.success() => Some(Err(lost)),
+            (outcome, lost) => {
+                lost.iter().for_each(|lost| (self.warn)(&lost.one_line()));
+                outcome
+            }
+        };
+        (self.program, outcome)
     }
 }
 
 impl<'a> Session<'a> {
-    /// A session on the terminal of this process, if it has one.
-    pub(super) fn new(channel: Channel, program: Program, signals: Signals, warn: &'a dyn Fn(&str)) -> Session<'a> {
-        // Without a terminal of its own the program may get the person's, and leave it in any mode.
-        let mode = KeptMode::keep(std::io::stdin().as_fd()).ok();
-        Session { channel, program, signals, relay: None, mode, outcome: None, warn }
+    /// A session that moves these streams, or, when the agent makes one, what passes through a terminal.
+    pub(super) fn new(
+        channel: Channel,
+        program: Program,
+        streams: Streams,
+        signals: Signals,
+        warn: &'a dyn Fn(&str),
+    ) -> Session<'a> {
+        Session { channel, program, signals, relay: None, streams, mode: None, outcome: None, warn }
     }
 
-    /// Says the first message, and serves until the program has ended.
+    /// Says the first message, with descriptors that are the pod's alone then, and serves until the program has ended.
     ///
     /// # Errors
     /// The agent has gone, or cannot be understood.
-    pub(super) fn hold(&mut self, first: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<()> {
-        send(&self.channel, first, fds)?;
+    pub(super) fn hold(&mut self, first: &impl Serialize, fds: Vec<OwnedFd>) -> Result<()> {
+        send(&self.channel, first, &fds.iter().map(AsFd::as_fd).collect::<Vec<BorrowedFd<'_>>>())?;
+        drop(fds);
         loop {
-            let [events, signals, relay @ ..] = self.wait()?;
-            if let Some(moving) = &mut self.relay {
-                moving.turn(relay);
-            }
+            let (events, signals) = self.wait()?;
             // First what the agent has said, whether or not it was seen above: a program that has begun gets its signals.
             let open = !(events || signals) || self.hear()?;
             if signals {
@@ -118,35 +119,34 @@ impl<'a> Session<'a> {
     }
 
     /// Closes the connection.
-    pub(super) fn hang_up(self) -> Remains {
-        let Session { program, signals, relay, mode, outcome, .. } = self;
-        Remains { program, signals, relay, mode, outcome }
+    pub(super) fn hang_up(self) -> Remains<'a> {
+        let Session { program, signals, relay, streams, mode, outcome, warn, .. } = self;
+        Remains { program, signals, relay, streams, mode, outcome, warn }
     }
 
-    /// Waits until something can be done, and says what: events, signals, and the three of the relay.
-    fn wait(&mut self) -> Result<[bool; 5]> {
-        let [pod, input, output] = self.relay.as_ref().map_or([None, None, None], Relay::interests);
+    /// Waits until something can be done, and moves what can be moved; says whether there are events, and signals.
+    fn wait(&mut self) -> Result<(bool, bool)> {
         let readable = |fd| Some(PollFd::new(fd, PollFlags::POLLIN));
-        let wanted = [readable(self.channel.as_fd()), readable(self.signals.as_fd()), pod, input, output];
-        let places: Vec<usize> = (0..wanted.len()).filter(|place| wanted[*place].is_some()).collect();
-        let mut interests: Vec<PollFd<'_>> = wanted.into_iter().flatten().collect();
-        let hung_up = self.relay.as_ref().is_some_and(Relay::pod_hung_up);
-        let timeout = if hung_up { PollTimeout::from(HUNG_UP) } else { PollTimeout::NONE };
-        let count = match poll(&mut interests, timeout) {
-            Err(Errno::EINTR) => return Ok([false; 5]),
-            other => other.context(|| "cannot wait for the pod")?,
-        };
-        let mut ready = [false; 5];
-        for (place, interest) in places.into_iter().zip(&interests) {
-            ready[place] = interest.any().unwrap_or(false);
+        let mut wanted = vec![readable(self.channel.as_fd()), readable(self.signals.as_fd())];
+        wanted.extend(self.relay.as_ref().map_or([None, None, None], Relay::interests));
+        // Input is for a program that has begun.
+        if self.program != Program::Asked {
+            wanted.extend(self.streams.interests());
         }
-        drop(interests);
-        if count == 0
-            && let Some(relay) = &mut self.relay
-        {
-            relay.look_again();
+        let hung_up = self.relay.as_ref().is_some_and(Relay::pod_hung_up).then_some(HUNG_UP);
+        let patience = hung_up.into_iter().chain(self.streams.patience()).min();
+        // Rounded up, so that the last part of a millisecond is not spent asking again and again.
+        let whole = |time: Duration| PollTimeout::try_from(time.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+        let ready =
+            wait_for(wanted, patience.map_or(PollTimeout::NONE, whole)).context(|| "cannot wait for the pod")?;
+        if let Some(relay) = &mut self.relay {
+            relay.turn([ready[2], ready[3], ready[4]]);
+            if hung_up.is_some() && !ready.contains(&true) {
+                relay.look_again();
+            }
         }
-        Ok(ready)
+        self.streams.turn(&ready[5..]);
+        Ok((ready[0], ready[1]))
     }
 
     fn forward_signals(&mut self) {
@@ -214,6 +214,7 @@ impl<'a> Session<'a> {
         let master = master.ok_or_else(|| Error::new(what()))?;
         let input = std::io::stdin().as_fd().try_clone_to_owned().context(what)?;
         let output = std::io::stdout().as_fd().try_clone_to_owned().context(what)?;
+        self.mode = KeptMode::keep(input.as_fd()).ok();
         self.relay = Some(Relay::new(master, input, output).context(what)?);
         self.make_raw();
         // The window may have changed since the pod was told its size.

@@ -70,6 +70,18 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).call(|| "pipe2(O_CLOEXEC)")
 }
 
+/// How many bytes can be read from the pipe `fd` without waiting.
+///
+/// # Errors
+/// It is no reading end.
+pub fn readable_bytes(fd: &impl AsFd) -> Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD fills the number that the pointer names.
+    let result = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    Errno::result(result).call(|| "ioctl(FIONREAD)")?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
 /// Forks. The child runs `child` and exits at once with what it returns; no destructors of the parent's values run in it.
 ///
 /// The calling process must have one thread only: `child` allocates.

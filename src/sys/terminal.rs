@@ -27,6 +27,24 @@ pub fn is_terminal(fd: &impl AsFd) -> bool {
     std::io::IsTerminal::is_terminal(&fd.as_fd())
 }
 
+/// Whether the terminal `fd` is this process's own and in the hands of another process group.
+pub fn is_in_background(fd: &impl AsFd) -> bool {
+    nix::unistd::tcgetpgrp(fd).is_ok_and(|group| group != nix::unistd::getpgrp())
+}
+
+/// Opens the terminal that `fd` is once more, for reading or for writing, so that reads and writes return at once while those
+/// of others who have `fd` wait as before.
+///
+/// # Errors
+/// It is no terminal, or has no name here.
+pub fn reopen(fd: BorrowedFd<'_>, write: bool) -> Result<OwnedFd> {
+    let path = nix::unistd::ttyname(fd).call(|| "ttyname()")?;
+    let call = || format!("open({path:?}, O_NONBLOCK|O_NOCTTY)");
+    let mut options = OpenOptions::new();
+    options.read(!write).write(write).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    options.open(&path).map(OwnedFd::from).call(call)
+}
+
 /// The size of the terminal `fd`, if it is one and knows.
 pub fn size(fd: &impl AsFd) -> Option<Size> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
@@ -77,9 +95,7 @@ impl KeptMode {
     /// Gives the terminal the mode back that it had, if it has another one, and this process is not in the background: there
     /// the terminal is somebody else's now.
     pub fn give_back(&self) {
-        let foreground = nix::unistd::tcgetpgrp(&self.terminal);
-        let background = foreground.is_ok_and(|group| group != nix::unistd::getpgrp());
-        if background || tcgetattr(&self.terminal).is_ok_and(|now| now == self.before) {
+        if is_in_background(&self.terminal) || tcgetattr(&self.terminal).is_ok_and(|now| now == self.before) {
             return;
         }
         // At once: what is still to be shown may wait for ever for a reader. A terminal that has gone needs no mode.

@@ -24,6 +24,7 @@ mod seccomp;
 mod signals;
 mod stdio;
 mod store;
+mod streams;
 mod terminal;
 mod top;
 mod volumes;

@@ -56,7 +56,7 @@ fn a_stopped_runner_leaves_the_terminal_as_it_was_and_goes_on_when_continued() {
 }
 
 #[test]
-fn an_app_on_the_persons_own_terminal_cannot_leave_it_changed() {
+fn an_app_without_a_terminal_cannot_change_the_persons() {
     let jetpack = or_skip!(store_of(&shell("0", "")));
     let mut terminal = Terminal::start(&jetpack.command(["run", "--destroy", NAME, "--", "stty -echo raw; exit 4"]));
     let before = terminal.mode();
@@ -173,7 +173,7 @@ fn input_that_ends_is_the_end_for_the_app() {
 }
 
 /// Clock ticks that a process has used, in user mode and in the kernel (proc(5)).
-fn ticks(pid: u32) -> u64 {
+pub(super) fn ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
     let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
     fields[11].parse::<u64>().expect("a number") + fields[12].parse::<u64>().expect("a number")
