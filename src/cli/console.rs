@@ -12,8 +12,8 @@ use crate::stage1::prepare::Wanted;
 
 /// Log in to a pod
 ///
-/// Gives login(1) where the image has it and standard input is a terminal, else the user's login shell, or /bin/sh. The shell
-/// has the limits of the pod's app. A pod that does not run is started for it, without its app.
+/// Gives /usr/bin/login where the image has it, standard input is a terminal and the app may change users, else the user's login
+/// shell, or /bin/sh. It has the limits of the pod's app. A pod that does not run is started for it, without its app.
 #[derive(Debug, Args)]
 pub(super) struct Console {
     /// As whom: a user of the image's passwd

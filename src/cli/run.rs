@@ -17,7 +17,7 @@ use crate::stage1::lifecycle::{Engine, Exit};
 /// pod stays when it has ended, can run again with what it wrote, and is removed by `jetpack destroy`. The exit code is the
 /// app's; a signal sent to `jetpack run` is passed on to it.
 ///
-/// An image without an app gives a console: login(1) or root's shell.
+/// An image without an app gives a console: /usr/bin/login or root's shell.
 #[derive(Debug, Args)]
 #[command(
     after_help = apps::HELP,

@@ -9,12 +9,16 @@ use std::path::{Path, PathBuf};
 use super::users::{Group, User, parse_group, parse_passwd};
 use super::{AppSpec, Program};
 use crate::error::{Context, Error, Result};
+use crate::sys;
 
 /// passwd and group files larger than this (bytes) are not read.
 const LARGEST: u64 = 8 << 20;
 
-/// The login programs that a console is looked for.
+/// The login program that a console is looked for.
 pub const LOGIN: &str = "/usr/bin/login";
+
+/// The capabilities without which login(1) can make nobody's session (capabilities(7)), where a kernel has them.
+const LOGIN_NEEDS: [&str; 3] = ["CAP_CHOWN", "CAP_SETGID", "CAP_SETUID"];
 
 /// The facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +29,7 @@ pub struct Facts {
     pub groups: Vec<Group>,
     /// User and group numbers of the paths that the app names as user or group.
     pub owners: BTreeMap<String, (u32, u32)>,
-    /// Whether there is a login(1) that can be executed.
+    /// Whether there is a login(1) that can be executed, and that may do its work.
     pub has_login: bool,
 }
 
@@ -47,11 +51,13 @@ impl Facts {
             owners.insert(path.clone(), (found.uid(), found.gid()));
         }
         let wants_login = matches!(app.program, Program::Console(_)) && app.terminal.is_some();
+        let holds = |name: &&str| app.capabilities.iter().any(|held| held == name);
+        let may_log_in = !sys::os::HAS_CAPABILITIES || LOGIN_NEEDS.iter().all(holds);
         Ok(Facts {
             users: parse_passwd(&read(&below(root, "/etc/passwd"))?),
             groups: parse_group(&read(&below(root, "/etc/group"))?),
             owners,
-            has_login: wants_login && is_executable(&below(root, LOGIN)),
+            has_login: wants_login && may_log_in && is_executable(&below(root, LOGIN)),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::exec::{WAIT, end, exec, prepare};
-use super::images::{Image, shell, store_of};
+use super::images::{Image, isolated, shell, store_of};
 use super::signals::Running;
 use super::terminal::control_jobs;
 use crate::support::bounded::until;
@@ -180,4 +180,25 @@ fn login_begins_anew_each_time_and_on_a_terminal_only() {
         assert_eq!((output.code, output.stdout), (5, format!("{user}\n")));
     }
     end(running);
+}
+
+/// Without the rights to become somebody login(1) fails; a shell needs none.
+#[test]
+fn an_app_that_cannot_log_anybody_in_has_a_shell() {
+    let login = b"#!/bin/sh\necho \"login $*\"\nexit 4\n";
+    for (removed, expected, code) in [("CAP_NET_RAW", "login -p -f root\r\n", 4), ("CAP_SETGID", "-sh\r\n", 6)] {
+        let app = isolated("0", "os/linux/capabilities-remove-set", &format!(r#"{{ "set": ["{removed}"] }}"#));
+        let image = or_skip!(Image::new(Some(&app), &["usr/bin/login"])).file("usr/bin/login", 0o755, login);
+        let jetpack = or_skip!(image.into_store("overlay"));
+        let pod = prepare(&jetpack, WAIT);
+        let running = Running::start(&jetpack, &pod, &[]);
+        let mut terminal = Terminal::start(&jetpack.command(["console", &pod]));
+        if code == 6 {
+            terminal.expect(" ");
+            terminal.send("stty -echo; echo $0; exit 6\r");
+        }
+        terminal.expect(expected);
+        assert_eq!(terminal.code(), code, "{removed}");
+        end(running);
+    }
 }

@@ -19,6 +19,9 @@ use nix::errno::Errno;
 use super::process::Seccomp;
 use super::{Call, Result};
 
+/// Whether this kernel has capabilities (capabilities(7)).
+pub const HAS_CAPABILITIES: bool = false;
+
 /// Marks every descriptor from `first` on for closing on exec.
 ///
 /// # Errors

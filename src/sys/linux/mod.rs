@@ -24,6 +24,9 @@ use nix::errno::Errno;
 
 use super::{Call, Result};
 
+/// Whether this kernel has capabilities (capabilities(7)).
+pub const HAS_CAPABILITIES: bool = true;
+
 /// Marks every descriptor from `first` on for closing on exec.
 ///
 /// # Errors
