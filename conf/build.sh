@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 
 if [ "$1" = --clean ]; then
-	rm -rf "$target" images/*/*.aci images/*/*.aci.id
+	rm -rf "$target" images/*/*.aci images/*/*.aci.id images/*/*.aci.id.files
 	exit 0
 fi
 

@@ -25,29 +25,36 @@ CLEAN_FILES ?=
 TIDY_FILES ?=
 
 JETPACK_SHAREDIR := $(.PARSEDIR)$(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
-MAKEACI = sh $(JETPACK_SHAREDIR)/makeaci.sh
+MAKEACI = sh "$(JETPACK_SHAREDIR)/makeaci.sh"
 
-# Makes what is in another folder, with the same jetpack, but with nothing else that was said about this image.
-MAKE_PARENT = MAKEFLAGS= MFLAGS= PARENT_IMAGE= BASE_ACI= BUILD_DIR= BUILD_CP= BUILD_VARS= BUILD_ARGS= BUILD_COMMAND= \
-	BUILD_FLAGS= PKG_INSTALL= JETPACK='$(JETPACK)' JETPACK_FLAGS='$(JETPACK_FLAGS)' $(MAKE)
+# What was said about this image, and is for the script to read: a value is one word here, and a list of the shell's there.
+.settings = ACI_FILE ACI_ID_FILE FLAT_ACI_FILE PARENT_IMAGE BASE_ACI BUILD_DIR BUILD_CP BUILD_ARGS BUILD_COMMAND BUILD_FLAGS \
+	PKG_INSTALL
+.commands = JETPACK JETPACK_FLAGS
 
-# BUILD_VARS as words of the shell, NAME=VALUE, without those that are not set.
+# NAME=VALUE as words of the shell: the commands, the settings, and those of BUILD_VARS that are set.
+.commands.bsd = ${.CURDIR:D${.commands:@.VAR.@${.VAR.}=${${.VAR.}:Q}@}}
+.commands.gnu = $(foreach v,$(.commands),$(v)='$(subst ','\'',$($(v)))')
+.settings.bsd = ${.CURDIR:D${.settings:@.VAR.@${.VAR.}=${${.VAR.}:Q}@}}
+.settings.gnu = $(foreach v,$(.settings),$(v)='$(subst ','\'',$($(v)))')
 .build.vars.bsd = ${.CURDIR:D${BUILD_VARS:@.VAR.@${${.VAR.}:D${.VAR.}=${${.VAR.}:Q}}@}}
 .build.vars.gnu = $(foreach v,$(BUILD_VARS),$(if $(filter-out undefined,$(origin $(v))),$(v)='$(subst ','\'',$($(v)))'))
 
-.image = :jetpack $(JETPACK) :flags $(JETPACK_FLAGS) :id $(ACI_ID_FILE) :aci $(ACI_FILE) :flat $(FLAT_ACI_FILE) \
-	:base $(BASE_ACI) :parent $(PARENT_IMAGE) :directory $(BUILD_DIR) :cp $(BUILD_CP) :options $(BUILD_FLAGS) \
-	:packages $(PKG_INSTALL) :variables $(.build.vars.bsd) $(.build.vars.gnu) :arguments $(BUILD_ARGS) \
-	:command $(BUILD_COMMAND)
+# Makes what is in another folder, with the same jetpack, but with nothing else that was said about this image.
+MAKE_PARENT = env -u MAKEFLAGS -u MFLAGS -u ACI_FILE -u ACI_ID_FILE -u FLAT_ACI_FILE -u PARENT_IMAGE -u BASE_ACI \
+	-u BUILD_DIR -u BUILD_CP -u BUILD_VARS -u BUILD_ARGS -u BUILD_COMMAND -u BUILD_FLAGS -u PKG_INSTALL -u CLEAN_FILES \
+	-u TIDY_FILES $(.commands.bsd) $(.commands.gnu) $(MAKE)
+
+.image = $(.commands.bsd) $(.commands.gnu) $(.settings.bsd) $(.settings.gnu) -- $(.build.vars.bsd) $(.build.vars.gnu)
 
 image: prepare $(BASE_ACI)
-	@sh $(JETPACK_SHAREDIR)/jetpack.image.sh image $(.image)
+	@sh "$(JETPACK_SHAREDIR)/jetpack.image.sh" image $(.image)
 
 aci: prepare $(BASE_ACI)
-	@sh $(JETPACK_SHAREDIR)/jetpack.image.sh aci $(.image)
+	@sh "$(JETPACK_SHAREDIR)/jetpack.image.sh" aci $(.image)
 
 flat-aci: prepare $(BASE_ACI)
-	@sh $(JETPACK_SHAREDIR)/jetpack.image.sh flat-aci $(.image)
+	@sh "$(JETPACK_SHAREDIR)/jetpack.image.sh" flat-aci $(.image)
 
 # For the Makefile to fill: `prepare` on the host, `build` (and manifest.json) in the pod, where make is the build command.
 prepare:
@@ -59,6 +66,6 @@ tidy-files:
 
 clean: tidy clean-files
 clean-files:
-	@rm -rf $(ACI_ID_FILE) $(ACI_FILE) $(FLAT_ACI_FILE) $(BASE_ACI) $(BASE_ACI:.aci=.aci.id) $(CLEAN_FILES)
+	@rm -rf $(ACI_ID_FILE) $(ACI_ID_FILE).files $(ACI_FILE) $(FLAT_ACI_FILE) $(BASE_ACI) $(BASE_ACI:.aci=.aci.id) $(CLEAN_FILES)
 
 .PHONY: image aci flat-aci prepare build tidy tidy-files clean clean-files

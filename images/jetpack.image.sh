@@ -1,11 +1,12 @@
 #!/bin/sh
 # Builds an image as jetpack.image.mk asks.
 #
-#   jetpack.image.sh image|aci|flat-aci [:LIST [WORD…]]… :command [COMMAND…]
-#   jetpack.image.sh pod [:packages NAME…] [:variables NAME=VALUE…] :command COMMAND…
+#   jetpack.image.sh image|aci|flat-aci [NAME=VALUE…] -- [VARIABLE=VALUE…]
+#   jetpack.image.sh pod PACKAGES COUNT VARIABLE=VALUE… COMMAND…
 #
-# The lists are the make variables that IMAGES.md explains. `pod` is what the script does in the pod where an image is built:
-# it is copied there when packages or variables are wanted, and brings them in before it runs the build command.
+# NAMEs are the make variables that IMAGES.md explains, each a list of words as the shell reads them, and VARIABLEs those that
+# BUILD_VARS names. `pod` is what the script does in the pod where an image is built: it is copied there when packages or
+# variables are wanted, and brings PACKAGES and COUNT variables in before it runs the build command.
 set -eu
 share=${0%/*}
 
@@ -38,7 +39,7 @@ find_jetpack() {
 }
 
 jet() {
-	eval "set -- $jetpack $flags \"\$@\""
+	eval "set -- $JETPACK $JETPACK_FLAGS \"\$@\""
 	"$@"
 }
 
@@ -53,43 +54,64 @@ import_base() {
 		echo "$base.id is up to date"
 		return
 	fi
-	rm -f "$base.id"
-	jet --insecure-options image import --saveid "$base.id" "$base"
+	# The old id stays until there is a new one.
+	jet --insecure-options image import --saveid "$base.id.$$" "$base"
+	mv -f "$base.id.$$" "$base.id"
 }
 
-# Whether the image is in the store, stands on the parent of today, and is newer than everything that it is built from.
+# The names of all files that the image is built from; with arguments of find(1), of some of them.
+sources() {
+	find_only=
+	for word in "$@"; do find_only="$find_only$(quote "$word")"; done
+	eval "set -- $copies \"\$directory\""
+	[ ! -f Makefile ] || set -- "$@" Makefile
+	eval "find -L \"\$@\" ! -type d ! -name '*.aci' ! -name '*.aci.id*' ! -name \"\${id_file##*/}*\" $find_only"
+}
+
+# Whether the image is in the store, stands on the parent of today, and is made of the files $names, of which none is newer.
 is_current() {
 	is_stored "$id_file" || return 1
 	parent_id=$(jet show-image "$parent" 2>/dev/null | awk '$1 == "id" { print $2 }')
 	[ -n "$parent_id" ] && jet image-manifest "$(cat "$id_file")" | grep -qF "$parent_id" || return 1
-	eval "set -- $copies \"\$directory\""
-	[ ! -f Makefile ] || set -- "$@" Makefile
-	[ -z "$(find -L "$@" -newer "$id_file" ! -type d ! -name '*.aci' ! -name '*.aci.id' | head -n 1)" ]
+	[ -f "$id_file.files" ] && [ "$names" = "$(cat "$id_file.files")" ] || return 1
+	newer=$(sources -newer "$id_file") && [ -z "$newer" ]
 }
 
 # Builds the image from $parent by a command, which is build.sh unless told, or make where there is no build.sh.
-build() {
+build() { # [VARIABLE=VALUE…]
+	eval "for word in $BUILD_CP; do copy \"\$word\"; done"
+	# A file that is missing is for jetpack to complain of.
+	names=$(sources 2>/dev/null) && names=$(printf '%s\n' "$names" | sort) || names=unknown
 	if is_current; then
 		echo "$id_file is up to date"
 		return
 	fi
-	rm -f "$id_file"
-	if [ $# -eq 0 ] && [ ! -f "$directory/build.sh" ] && [ -f "$directory/Makefile" ]; then
-		set -- make JETPACK_SHARE=. .jetpack.image.mk=./jetpack.image.mk build manifest.json
+	count=$#
+	variables=
+	for word in "$@"; do variables="$variables$(quote "$word")"; done
+	eval "set -- $BUILD_ARGS \"\$@\""
+	if [ -n "$BUILD_COMMAND" ] && [ $# -eq 0 ]; then
+		set -- sh -c "$BUILD_COMMAND"
+	elif [ -n "$BUILD_COMMAND" ]; then
+		set -- sh -c "$BUILD_COMMAND \"\$@\"" sh "$@"
+	elif [ ! -f "$directory/build.sh" ] && [ -f "$directory/Makefile" ]; then
+		set -- make JETPACK_SHARE=. .jetpack.image.mk=./jetpack.image.mk build manifest.json "$@"
 		copy "$share/jetpack.image.mk"
-	elif [ $# -eq 0 ]; then
-		set -- sh ./build.sh
+	else
+		set -- sh ./build.sh "$@"
 	fi
-	eval "set -- \"\$@\" $arguments $variables"
-	if [ -n "$packages$variables" ]; then
-		eval "set -- sh ./jetpack.image.sh pod :packages $packages :variables $variables :command \"\$@\""
+	if [ -n "$PKG_INSTALL$variables" ]; then
+		eval "set -- sh ./jetpack.image.sh pod \"\$(echo $PKG_INSTALL)\" $count $variables \"\$@\""
 		copy "$share/jetpack.image.sh"
 	fi
-	case $packages:$options in
+	case $PKG_INSTALL:$BUILD_FLAGS in
 	:* | *--net*) ;;
-	*) options="$options --net host" ;;
+	*) BUILD_FLAGS="$BUILD_FLAGS --net host" ;;
 	esac
-	eval "jet build --saveid \"\$id_file\" --dir \"\$directory\" $options \"\$parent\" \"\$@\""
+	# The old id stays until there is a new one.
+	eval "jet build --saveid \"\$id_file.\$\$\" --dir \"\$directory\" $BUILD_FLAGS $options \"\$parent\" \"\$@\""
+	printf '%s\n' "$names" >"$id_file.files"
+	mv -f "$id_file.$$" "$id_file"
 }
 
 # Copies a file into the directory of the build.
@@ -99,10 +121,10 @@ copy() {
 }
 
 # Makes the image in the store.
-make_image() {
-	jetpack=${jetpack:-$(find_jetpack)}
+make_image() { # [VARIABLE=VALUE…]
+	JETPACK=${JETPACK:-$(find_jetpack)}
 	[ -z "$base" ] || import_base
-	if [ -n "$base" ] && [ $# -gt 0 ]; then
+	if [ -n "$base" ] && [ -n "$BUILD_COMMAND" ]; then
 		parent=$(cat "$base.id")
 	fi
 	if [ -n "$parent" ]; then
@@ -112,17 +134,18 @@ make_image() {
 	fi
 }
 
-# Makes the image and writes it into a file: make_file FILE EXPORT COMMAND… A base is that file already, and needs no store.
+# Makes the image and writes it into a file: make_file FILE EXPORT [VARIABLE=VALUE…]. A base is that file already, and needs
+# no store.
 make_file() {
 	file=$1 export=$2
 	shift 2
-	if [ -n "$parent" ] || [ $# -gt 0 ]; then
+	if [ -n "$parent$BUILD_COMMAND" ]; then
 		make_image "$@"
 		[ -z "$(find "$file" -newer "$id_file" 2>/dev/null)" ] || return 0
 		eval "jet $export \"\$(cat \"\$id_file\")\" \"\$file\""
 	elif [ "$file" != "$base" ]; then
-		cp "$base" "$file.new"
-		mv -f "$file.new" "$file"
+		cp "$base" "$file.$$"
+		mv -f "$file.$$" "$file"
 	fi
 }
 
@@ -144,55 +167,56 @@ install_packages() {
 	fi
 }
 
-export_all() {
-	for variable in "$@"; do
+# What the script does in the pod.
+run_in_pod() { # PACKAGES COUNT VARIABLE=VALUE… COMMAND…
+	packages=$1 count=$2
+	shift 2
+	while [ "$count" -gt 0 ]; do
 		# shellcheck disable=SC2163 # NAME=VALUE
-		export "$variable"
+		export "$1"
+		shift
+		count=$((count - 1))
 	done
+	# shellcheck disable=SC2086 # a list of words
+	[ -z "$packages" ] || install_packages $packages
+	exec "$@"
+}
+
+# The one word of a list, or nothing.
+one() { # NAME LIST
+	name=$1
+	eval "set -- $2"
+	[ $# -le 1 ] || fail "$name is one word, and not: $*"
+	printf %s "${1-}"
 }
 
 action=$1
 shift
-list='' jetpack='' flags='' id_file='' aci='' flat='' base='' parent='' directory='' copies='' options='' packages=''
-variables='' arguments=''
-while [ $# -gt 0 ] && [ "$1" != :command ]; do
-	case $1 in :*) list=$1 && shift && continue ;; esac
-	case $list in
-	:jetpack) jetpack="$jetpack$(quote "$1")" ;;
-	:flags) flags="$flags$(quote "$1")" ;;
-	:id) id_file=$1 ;;
-	:aci) aci=$1 ;;
-	:flat) flat=$1 ;;
-	:base) base=$1 ;;
-	:parent) parent=$1 ;;
-	:directory) directory=$1 ;;
-	:cp) copy "$1" ;;
-	:options) options="$options$(quote "$1")" ;;
-	:packages) packages="$packages$(quote "$1")" ;;
-	:variables) variables="$variables$(quote "$1")" ;;
-	:arguments) arguments="$arguments$(quote "$1")" ;;
-	*) fail "a word that belongs to no list: $1" ;;
+[ "$action" != pod ] || run_in_pod "$@"
+
+copies='' options=''
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+	case ${1%%=*} in
+	JETPACK | JETPACK_FLAGS | BUILD_CP | BUILD_ARGS | BUILD_COMMAND | BUILD_FLAGS | PKG_INSTALL) eval "${1%%=*}=\${1#*=}" ;;
+	ACI_FILE) aci=$(one "${1%%=*}" "${1#*=}") ;;
+	ACI_ID_FILE) id_file=$(one "${1%%=*}" "${1#*=}") ;;
+	FLAT_ACI_FILE) flat=$(one "${1%%=*}" "${1#*=}") ;;
+	PARENT_IMAGE) parent=$(one "${1%%=*}" "${1#*=}") ;;
+	BASE_ACI) base=$(one "${1%%=*}" "${1#*=}") ;;
+	BUILD_DIR) directory=$(one "${1%%=*}" "${1#*=}") ;;
+	*) fail "no such variable: ${1%%=*}" ;;
 	esac
 	shift
 done
 [ $# -eq 0 ] || shift
 directory=${directory:-.}
-
-case $action in
-image | aci | flat-aci)
-	[ -n "$parent$base" ] || fail "PARENT_IMAGE is not set
+[ -n "$parent$base" ] || fail "PARENT_IMAGE is not set
 help: say in the Makefile from which image this one is built: PARENT_IMAGE = NAME
 help: or, where it has no parent, which file makeaci makes: BASE_ACI = FILE"
-	;;
-esac
+
 case $action in
 image) make_image "$@" ;;
 aci) make_file "$aci" export "$@" ;;
 flat-aci) make_file "$flat" 'export --flat' "$@" ;;
-pod)
-	eval "export_all $variables"
-	[ -z "$packages" ] || eval "install_packages $packages"
-	exec "$@"
-	;;
 *) fail "no such action: $action" ;;
 esac

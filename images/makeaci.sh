@@ -25,14 +25,24 @@ usage() {
 	fail 'usage: makeaci.sh [-c xz|gzip|zstd|bzip2|none] [-o UID:GID[:PATH]]… MANIFEST ROOT OUT.aci'
 }
 
+# Notes who owns a path, UID:GID:PATH. A path has no slash at its end and no `.`, so that find(1) knows it by its name.
+own() {
+	path=$(printf %s "${1#*:*:}" | sed -e 's|//*|/|g' -e 's|^/||' -e 's|/$||')
+	case /$path/ in
+	//) default_owner=${1%"${1#*:*:}"} && default_owner=${default_owner%:} ;;
+	*/./* | */../*) fail "an owner's path has no . or ..: $1" ;;
+	*) owners="$owners${1%"${1#*:*:}"}$path
+" ;;
+	esac
+}
+
 compression=xz default_owner='' owners=''
 while getopts c:o: option; do
 	case $option in
 	c) compression=$OPTARG ;;
 	o)
 		case $OPTARG in
-		*:*:*) owners="$owners$OPTARG
-" ;;
+		*:*:*) own "$OPTARG" ;;
 		*:*) default_owner=$OPTARG ;;
 		*) usage ;;
 		esac
@@ -62,11 +72,13 @@ case $("$tar" --version 2>/dev/null) in
 *) fail "GNU tar or bsdtar is needed; $tar is neither (set TAR)" ;;
 esac
 
+new=
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/makeaci.XXXXXX")
 cleanup() {
 	if command -v chflags >/dev/null; then chflags -R 0 "$work"; fi
 	chmod -R u+rwX "$work" 2>/dev/null || true
 	rm -rf "$work"
+	[ -z "$new" ] || rm -f "$new"
 }
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -121,16 +133,18 @@ append() {
 	head -c $(($(wc -c <"$work/part.tar") - 1024)) "$work/part.tar" >>"$work/image.tar"
 }
 
-# Lists the path $1 of the root and what lies below it, sorted, without the paths that have an owner of their own.
+# Lists in $work/list the path $1 of the root and what lies below it, sorted, without the paths that have an owner of their own.
 list_below() {
 	start=$1
 	set --
 	while IFS=: read -r _ _ path; do
-		[ -z "$path" ] || [ "./${path#/}" = "$start" ] || set -- "$@" -path "./${path#/}" -prune -o
+		[ -z "$path" ] || [ "./$path" = "$start" ] ||
+			set -- "$@" -path "./$(printf %s "$path" | sed 's/[[*?\\]/\\&/g')" -prune -o
 	done <<-END
 		$owners
 	END
-	find "$start" "$@" -print0 | LC_ALL=C sort -z
+	(cd "$tree" && find "$start" "$@" -print0) >"$work/found"
+	LC_ALL=C sort -z "$work/found" >"$work/list"
 }
 
 if [ -d "$root" ]; then
@@ -140,6 +154,8 @@ else
 	unpack "$tree"
 fi
 owners=$(printf %s "$owners" | sort -t : -k 3) # a directory comes before what lies below it
+twice=$(printf '%s\n' "$owners" | cut -d : -f 3- | uniq -d)
+[ -z "$twice" ] || fail "more than one owner is said for: $twice"
 [ -n "$default_owner" ] || [ "$(id -u)" -eq 0 ] || default_owner=0:0
 
 mkdir "$work/top"
@@ -149,11 +165,11 @@ settle "$work/top/manifest"
 printf 'manifest\0' >"$work/list"
 append "$work/top" "$work/list" '' 0:0
 
-(cd "$tree" && list_below .) >"$work/list"
+list_below .
 append "$tree" "$work/list" rootfs "$default_owner"
 while IFS=: read -r uid gid path; do
 	[ -n "$path" ] || continue
-	(cd "$tree" && list_below "./${path#/}") >"$work/list"
+	list_below "./$path"
 	append "$tree" "$work/list" rootfs "$uid:$gid"
 done <<END
 $owners
@@ -161,5 +177,7 @@ END
 head -c 1024 /dev/zero >>"$work/image.tar"
 
 $compress "$work/image.tar" >"$work/image"
-cp "$work/image" "$out.new"
-mv -f "$out.new" "$out"
+new=$(mktemp "$out.XXXXXX") # beside it, and no other's
+cp "$work/image" "$new"
+chmod 644 "$new"
+mv -f "$new" "$out"

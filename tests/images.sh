@@ -33,7 +33,7 @@ mkdir "$work/bin"
 ln -s "$target/release/jetpack" "$work/bin/jetpack"
 ln -s "$make" "$work/bin/make"
 cp -R images "$work/images"
-rm -f "$work"/images/*/*.aci "$work"/images/*/*.aci.id
+rm -f "$work"/images/*/*.aci "$work"/images/*/*.aci.id*
 export PATH="$work/bin:$PATH" JETPACK_SHARE="$work/images" JETPACK_CONF="$work/jetpack.conf"
 export PACKAGES="${XDG_CACHE_HOME:-$HOME/.cache}/jetpack/debootstrap"
 echo "root.path = $work/store" >"$JETPACK_CONF"
