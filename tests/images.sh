@@ -16,7 +16,8 @@ case ${CARGO_TARGET_DIR-} in
 esac
 what=$1 make=$(command -v "$2")
 shift 2
-parts=${*:-builds_what_changed shows_its_surroundings writes_archives hands_values_on refuses_what_cannot_be_built downloads}
+parts=${*:-builds_what_changed shows_its_surroundings writes_archives hands_values_on makes_parents runs_commands_in_the_pod
+	keeps_the_last_id gives_owners refuses_what_cannot_be_built downloads}
 
 if [ "$(id -u)" -ne 0 ]; then
 	echo 'skipped: images are built in pods, which takes root'
@@ -24,7 +25,29 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/jetpack-images.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+server=
+# Ends the server and destroys every pod before their files go; where something is still mounted, they stay.
+cleanup() {
+	code=$?
+	trap '' INT TERM HUP
+	cd /
+	[ -z "$server" ] || kill "$server" 2>/dev/null || true
+	wait
+	if [ -d "$work/store" ]; then
+		jetpack list -H 2>/dev/null | awk '{ print $1 }' | while read -r pod; do
+			jetpack kill "$pod" >/dev/null 2>&1 || true
+			jetpack destroy "$pod" >/dev/null 2>&1 || true
+		done
+	fi
+	if mount | grep -qF " $work/"; then
+		echo "something is still mounted below $work, which is therefore left" >&2
+		exit 1
+	fi
+	if command -v chflags >/dev/null; then chflags -R 0 "$work"; fi
+	rm -rf "$work"
+	exit $code
+}
+trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
@@ -50,6 +73,11 @@ fail() {
 
 expect() { # WHAT FOUND EXPECTED
 	[ "$2" = "$3" ] || fail "$1: $2, and not $3"
+}
+
+no_pods() {
+	left=$(jetpack list -H)
+	expect 'pods that are left' "$left" ''
 }
 
 # What a command says that has to fail.
@@ -139,16 +167,161 @@ writes_archives() {
 hands_values_on() {
 	folder values <<-'END'
 		PARENT_IMAGE = busybox-base
-		BUILD_VARS = ONE TWO UNSET FROM_OUTSIDE
+		BUILD_VARS = ONE TWO UNSET FROM_OUTSIDE DOLLAR
 		ONE = it's "one" $$HOME `id` \n
 		TWO =
 		BUILD_ARGS = 'an argument' second
 	END
 	# shellcheck disable=SC2016 # for the shell in the pod
-	echo 'printf "<%s>" "$ONE" "${TWO-unset}" "${UNSET-unset}" "$FROM_OUTSIDE" "$@" >/etc/values' >values/build.sh
-	FROM_OUTSIDE='a  b' make -C values
+	echo 'printf "<%s>" "$ONE" "${TWO-unset}" "${UNSET-unset}" "$FROM_OUTSIDE" "$DOLLAR" "$@" >/etc/values' >values/build.sh
+	# Make expands what comes from the environment as well.
+	# shellcheck disable=SC2016 # for make
+	FROM_OUTSIDE='a  b' DOLLAR='pa$$HOME' make -C values
 	expect 'values' "$(jetpack run --destroy test/values -- cat /etc/values)" \
-		"<it's \"one\" \$HOME \`id\` \\n><><unset><a  b><an argument><second><ONE=it's \"one\" \$HOME \`id\` \\n><TWO=><FROM_OUTSIDE=a  b>"
+		"<it's \"one\" \$HOME \`id\` \\n><><unset><a  b><pa\$HOME><an argument><second><ONE=it's \"one\" \$HOME \`id\` \\n><TWO=><FROM_OUTSIDE=a  b><DOLLAR=pa\$HOME>"
+}
+
+# What was said about one image is not said about the one that it stands on; the store and the macros may have a space.
+makes_parents() {
+	mkdir -p 'with space'
+	cp images/*.sh images/*.mk 'with space'
+	sed "s|^root.path = .*|root.path = $work/with space/store|" "$JETPACK_CONF" >spaced.conf
+	jetpack --config spaced.conf init
+	jetpack --config spaced.conf --insecure-options image import images/busybox-base/busybox-base.aci
+	cd 'with space'
+	folder under <<-'END'
+		PARENT_IMAGE ?= busybox-base
+		BUILD_ARGS ?= default
+		CLEAN_FILES ?= made
+	END
+	echo 'echo "$*" >/etc/values' >under/build.sh
+	folder over <<-'END'
+		PARENT_IMAGE = `cat ../under/image.aci.id`
+		BUILD_ARGS = over
+		prepare: ; @$(MAKE_PARENT) -C ../under
+		spoil: ; @$(MAKE_PARENT) -C ../under clean
+	END
+	sed -i.bak 's|images/||' under/Makefile over/Makefile
+	flags="--config '$work/spaced.conf' -o 'root.path=$work/with space/store'"
+	make -C over "JETPACK_FLAGS=$flags" "ACI_ID_FILE='$work/with space/over.id'" BUILD_FLAGS='--net host'
+	expect "the parent's arguments" \
+		"$(jetpack --config "$work/spaced.conf" run --destroy test/under -- cat /etc/values)" default
+	[ -s under/image.aci.id ] || fail "the parent's id is not where it belongs"
+	[ "$(cat over.id)" != "$(cat under/image.aci.id)" ] || fail 'the ids are the same'
+	touch under/made precious
+	make -C over spoil ACI_FILE="$work/precious" CLEAN_FILES="$work/precious" TIDY_FILES="$work/precious"
+	[ ! -e under/made ] || fail "the parent's own CLEAN_FILES did not count"
+	cd "$work"
+	[ -e 'with space/precious' ] || fail 'another folder removed what was said of this one'
+}
+
+# A command is a line for the shell in the pod, and no word is taken for anything else.
+runs_commands_in_the_pod() {
+	folder command <<-'END'
+		PARENT_IMAGE = busybox-base
+		BUILD_COMMAND = echo "it's $$0" >/etc/first && touch here && printf '<%s>' >/etc/values
+		BUILD_ARGS = :5000 :command -- 'two words'
+	END
+	make -C command
+	[ ! -e command/here ] || fail 'half of the command ran on the host'
+	expect 'arguments' "$(jetpack run --destroy test/command -- cat /etc/values)" '<:5000><:command><--><two words>'
+	expect 'the shell' "$(jetpack run --destroy test/command -- cat /etc/first)" "it's sh"
+	folder plain <<-'END'
+		PARENT_IMAGE = busybox-base
+		BUILD_COMMAND = cd / && (echo "$$ONE" >/etc/one; exit 0)
+	END
+	make -C plain
+	echo 'PARENT_IMAGE = busybox-base other' | folder two
+	failing make -C two | grep 'PARENT_IMAGE is one word, and not: busybox-base other'
+}
+
+# An image that cannot be built leaves the id of the last one, and a file that is gone is a change.
+keeps_the_last_id() {
+	folder kept <<-'END'
+		PARENT_IMAGE = busybox-base
+		BUILD_CP = ../kept-extra
+	END
+	: >kept-extra
+	: >kept/other
+	make -C kept
+	first=$(cat kept/image.aci.id)
+	rm kept-extra
+	failing make -C kept | grep kept-extra
+	: >kept-extra
+	sleep 1
+	touch kept/build.sh
+	failing make -C kept JETPACK=false
+	failing make -C kept JETPACK_FLAGS="-o root.path=$work/nosuch"
+	expect 'the id of the last image' "$(cat kept/image.aci.id)" "$first"
+	make -C kept
+	make -C kept | grep 'up to date'
+	sleep 1
+	rm kept/other
+	make -C kept >said
+	! grep 'up to date' said || fail 'a file that is gone is no change'
+	rm kept/build.sh
+	failing make -C kept
+	base=$(cat images/busybox-base/busybox-base.aci.id)
+	touch images/busybox-base/busybox-base.aci
+	failing make -C images/busybox-base JETPACK=false
+	expect 'the id of the base' "$(cat images/busybox-base/busybox-base.aci.id)" "$base"
+	make -C images/busybox-base
+}
+
+makeaci() {
+	sh images/makeaci.sh -c none -o 1:1 "$@"
+}
+
+# What tar lists, GNU's or bsdtar, as `UID NAME`.
+owners_and_names() {
+	awk '{ split($2, owner, "/"); sub(/\/$/, "", $NF); print $2 ~ "/" ? owner[1] : $3, $NF }' | LC_ALL=C sort -k 2
+}
+
+# The owners that makeaci gives, by each tar that is here.
+gives_owners() {
+	mkdir -p owned/bin/deep owned/a owned/b 'owned/*' owned/closed
+	: >owned/bin/deep/file
+	: >owned/a/file
+	: >'owned/*/file'
+	: >owned/closed/file
+	echo '{}' >owned.json
+	chmod a+x "$work"
+	chmod -R a+rX owned owned.json images
+	for tar in tar gtar bsdtar; do
+		command -v "$tar" >/dev/null || continue
+		echo "-- $tar"
+		export TAR="$tar"
+		failing makeaci -o 5:5:/nosuch owned.json owned owned.aci | grep nosuch
+		failing makeaci -o 5:5:/bin -o 6:6:bin/ owned.json owned owned.aci | grep 'more than one owner is said for: bin'
+		failing makeaci -o 5:5:/bin/../a owned.json owned owned.aci | grep "an owner's path has no . or .."
+		! ls owned.aci* 2>/dev/null || fail 'it left an image'
+		makeaci -o 5:5://bin// -o '6:6:/bin/deep/' -o '7:7:/*' owned.json owned owned.aci
+		expect "names by $tar" "$(tar -tf owned.aci | sort | uniq -d)" ''
+		expect "owners by $tar" "$(tar --numeric-owner -tvf owned.aci | owners_and_names)" '0 manifest
+1 rootfs
+7 rootfs/*
+7 rootfs/*/file
+1 rootfs/a
+1 rootfs/a/file
+1 rootfs/b
+5 rootfs/bin
+6 rootfs/bin/deep
+6 rootfs/bin/deep/file
+1 rootfs/closed
+1 rootfs/closed/file'
+		sh images/makeaci.sh -c none -o 8:8:/ owned.json owned all.aci
+		expect "all by $tar" "$(tar --numeric-owner -tvf all.aci | grep -c 8.8)" 11
+		rm -f owned.aci all.aci
+		# A directory that cannot be read is not an empty one.
+		if command -v setpriv >/dev/null; then
+			chmod 700 owned/closed
+			mkdir -m 777 -p others
+			failing setpriv --reuid=65534 --regid=65534 --clear-groups sh images/makeaci.sh owned.json owned others/owned.aci | grep closed
+			expect 'what it left' "$(ls others)" ''
+			chmod 755 owned/closed
+		fi
+	done
+	unset TAR
 }
 
 refuses_what_cannot_be_built() {
@@ -171,7 +344,7 @@ refuses_what_cannot_be_built() {
 		! ls "$name"/*.aci* 2>/dev/null || fail "$name left files"
 	done
 	stored | diff before -
-	expect 'pods' "$(jetpack list -H)" ''
+	no_pods
 	if [ "$(uname -s)" = Linux ]; then
 		failing make -C images/portbuilder | grep 'it takes FreeBSD'
 		failing make -C images/freebsd-base | grep 'NO_UPDATE=1'
@@ -231,6 +404,7 @@ serves() {
 		'exec 3<>/dev/tcp/127.0.0.1/80 && printf "GET / HTTP/1.0\r\n\r\n" >&3 && cat <&3' >page
 	kill "$server"
 	wait "$server" || true
+	server=
 	grep 'Welcome to nginx!' page
 }
 
@@ -239,10 +413,10 @@ jetpack_runs_pod() {
 }
 
 until_true() {
-	left=100
+	tries=100
 	until "$@" 2>last-try; do
-		left=$((left - 1))
-		[ $left -gt 0 ] || fail "it never came true: $*: $(cat last-try)"
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || fail "it never came true: $*: $(cat last-try)"
 		sleep 0.1
 	done
 }
@@ -306,4 +480,4 @@ examples) run_examples '' ;;
 packages) fetch_packages ;;
 *) fail "no such test: $what" ;;
 esac
-expect 'pods that are left' "$(jetpack list -H)" ''
+no_pods
