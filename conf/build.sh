@@ -13,5 +13,6 @@ if [ "$1" = --clean ]; then
 fi
 
 sh conf/packages.sh cargo cc
-JETPACK_PREFIX=$1 cargo build --locked --release
-printf '%s\n' "$1" >"$target/release/.jetpack-prefix"
+prefix=${1%/} # as conf/install.sh compares it
+JETPACK_PREFIX=$prefix cargo build --locked --release
+printf '%s\n' "$prefix" >"$target/release/.jetpack-prefix"

@@ -50,6 +50,13 @@ completions() { # install|uninstall
 	done
 }
 
+# A manual page, which is written for /usr/local, with the places of this prefix.
+put_page() { # FILE DIRECTORY
+	install -d -m 755 "$2"
+	sed -e "s|/usr/local/etc|${etc#"$destdir"}|g" -e "s|/usr/local|$prefix|g" "$1" >"$2/${1##*/}"
+	chmod 644 "$2/${1##*/}"
+}
+
 install_all() {
 	is_current || sh conf/build.sh "$prefix"
 	put 755 "$target/release/jetpack" "$bin"
@@ -58,7 +65,7 @@ install_all() {
 	put 644 images/jetpack.image.mk "$share"
 	put 755 images/jetpack.image.sh "$share"
 	for page in conf/man/*.[1-9]; do
-		put 644 "$page" "$man/man${page##*.}"
+		put_page "$page" "$man/man${page##*.}"
 	done
 	put 644 conf/jetpack.conf.sample "$etc"
 	completions install
