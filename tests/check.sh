@@ -60,6 +60,7 @@ check_lints() {
 # Cargo's tests are counted one by one. A test that finds that it cannot run here passes for cargo, and says why.
 run_cargo_tests() {
 	echo '--- cargo test'
+	echo 1 >"$logs/test.code" # what the last run left is not of this one
 	{
 		cargo test --locked --features testing --no-fail-fast -- --show-output 2>&1
 		echo $? >"$logs/test.code"
@@ -126,9 +127,14 @@ need_both_makes() {
 	[ "$(makes | wc -l)" -eq 2 ] || skip 'GNU make and bmake are not both here'
 }
 
-# Runs a command as an ordinary user, if root runs the tests and can become one who may read the sources.
+# Whether root runs the tests and can become an ordinary user, who may read the sources.
+has_another_user() {
+	[ "$(id -u)" -eq 0 ] && setpriv --reuid=65534 --regid=65534 --clear-groups test -r tests/check.sh 2>/dev/null
+}
+
+# Runs a command as an ordinary user, where that can be.
 ordinary() {
-	if [ "$(id -u)" -eq 0 ] && setpriv --reuid=65534 --regid=65534 --clear-groups test -r tests/check.sh 2>/dev/null; then
+	if has_another_user; then
 		setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
 	else
 		"$@"
@@ -139,21 +145,35 @@ run_as() { # me|ordinary COMMAND…
 	if [ "$1" = ordinary ]; then "$@"; else shift && "$@"; fi
 }
 
-# The same image from either make, and from root and an ordinary user.
+# Makes busybox-base, whose tar archive is then in base.tar.
+make_base() { # FLAVOUR MAKE USER
+	copy=$work/images-$1-$3
+	cp -R images "$copy"
+	rm -f "$copy"/*/*.aci "$copy"/*/*.aci.id*
+	chmod -R a+rwX "$copy"
+	run_as "$3" "$2" -C "$copy/busybox-base" aci >"$logs/images.log" 2>&1 || { cat "$logs/images.log" && false; }
+	xz -dc "$copy/busybox-base/busybox-base.aci" >"$copy/base.tar"
+}
+
+# The same image from either make.
 check_images() {
 	need_both_makes
 	makes >"$work/makes"
-	while read -r flavour make; do
-		for user in me ordinary; do
-			copy=$work/images-$flavour-$user
-			cp -R images "$copy"
-			rm -f "$copy"/*/*.aci "$copy"/*/*.aci.id
-			chmod -R a+rwX "$copy"
-			run_as "$user" "$make" -C "$copy/busybox-base" aci >"$logs/images.log" 2>&1 || { cat "$logs/images.log" && false; }
-			xz -dc "$copy/busybox-base/busybox-base.aci" >"$copy/base.tar"
-			cmp "$copy/base.tar" "$work/images-gnu-me/base.tar"
-		done
-	done <"$work/makes"
+	while read -r flavour make <&3; do
+		make_base "$flavour" "$make" me
+		cmp "$work/images-$flavour-me/base.tar" "$work/images-gnu-me/base.tar"
+	done 3<"$work/makes"
+}
+
+# The same image from root and an ordinary user.
+check_owners() {
+	need_both_makes
+	has_another_user || skip 'it takes root, and setpriv to become a user who may read the sources'
+	makes >"$work/makes"
+	while read -r flavour make <&3; do
+		make_base "$flavour" "$make" ordinary
+		cmp "$work/images-$flavour-ordinary/base.tar" "$work/images-$flavour-me/base.tar"
+	done 3<"$work/makes"
 }
 
 # Makes images with a make, in a store and folder of their own; what they say stays in a file.
@@ -196,6 +216,8 @@ install_and_remove() { # MAKE PREFIX ETC VARIABLE
 	ordinary "$make" install "DESTDIR=$root" "$variable=$prefix"
 	[ "$(cat "$root$etc/jetpack.conf")" = 'debug = on' ]
 	"$root$prefix/bin/jetpack" version
+	grep -qxF ".It Pa $etc/jetpack.conf" "$root$prefix/share/man/man5/jetpack.conf.5"
+	[ "$prefix" = /usr/local ] || ! grep /usr/local "$root$prefix"/share/man/man*/*
 	ordinary "$make" uninstall "DESTDIR=$root" "$variable=$prefix"
 	[ "$(list_files "$root")" = ".$etc/jetpack.conf" ]
 }
@@ -212,7 +234,7 @@ check_install() {
 	need_both_makes
 	makes >"$work/makes"
 	pretend_usr_build
-	while read -r flavour make; do
+	while read -r flavour make <&3; do
 		case $flavour in gnu) variable=prefix ;; *) variable=PREFIX ;; esac
 		install_and_remove "$make" /usr/local /usr/local/etc "$variable"
 		(
@@ -220,7 +242,7 @@ check_install() {
 			export CARGO_TARGET_DIR
 			install_and_remove "$make" /usr /etc "$variable"
 		)
-	done <"$work/makes"
+	done 3<"$work/makes"
 }
 
 # The cross toolchain says itself why it cannot be had.
@@ -244,7 +266,8 @@ step clippy check_lints
 run_cargo_tests
 step 'shell scripts' check_scripts
 step 'manual pages' check_manuals
-step 'images: the same from GNU make and bmake, root and others' check_images
+step 'images: the same from GNU make and bmake' check_images
+step 'images: the same from root and others' check_owners
 step 'release build' sh conf/build.sh /usr/local
 step 'install and uninstall' check_install
 makes >"$work/makes"
