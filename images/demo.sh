@@ -4,10 +4,13 @@
 #   images/demo.sh PREFIX MAKE
 set -eu
 cd "$(dirname "$0")/.."
-unset MAKEFLAGS MFLAGS MAKELEVEL
-# The demo is the same whatever the host's configuration says.
-export JETPACK_CONF=/dev/null
-jetpack=${CARGO_TARGET_DIR:-target}/release/jetpack
+# The demo is the same whatever the host's configuration and the environment say.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL JETPACK JETPACK_FLAGS PARENT_IMAGE BASE_ACI BUILD_DIR BUILD_CP BUILD_VARS \
+	BUILD_ARGS BUILD_COMMAND BUILD_FLAGS PKG_INSTALL ACI_FILE ACI_ID_FILE FLAT_ACI_FILE CLEAN_FILES TIDY_FILES
+case ${CARGO_TARGET_DIR-} in
+/*) jetpack=$CARGO_TARGET_DIR/release/jetpack ;;
+*) jetpack=$PWD/${CARGO_TARGET_DIR:-target}/release/jetpack ;;
+esac
 make=$2
 
 say() {
@@ -27,8 +30,7 @@ jet() {
 }
 
 quiet_jet() {
-	# shellcheck disable=SC2086 # a list of words
-	"$jetpack" -o "root.path=$store" $storage "$@"
+	"$jetpack" "$@"
 }
 
 # Destroys what an interrupted demo may have left, and then the store; where something is still mounted in it, it stays.
@@ -50,26 +52,31 @@ if [ "$(id -u)" -ne 0 ]; then
 	exit 1
 fi
 
-case $(uname -s) in
-FreeBSD) storage='-o root.zfs= -o storage=dir' ;;
-*) storage= && sh conf/packages.sh busybox make xz ;;
-esac
+[ "$(uname -s)" = FreeBSD ] || sh conf/packages.sh busybox make xz
 sh conf/build.sh "$1"
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/jetpack-demo.XXXXXX")
-store=$work/store
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+# A store and a folder of images of its own: in the folder of the sources, ids would be left of images that are gone.
+mkdir "$work/bin"
+ln -s "$jetpack" "$work/bin/jetpack"
+cp -R images "$work/images"
+rm -f "$work"/images/*/*.aci "$work"/images/*/*.aci.id*
+export PATH="$work/bin:$PATH" JETPACK_CONF="$work/jetpack.conf"
+echo "root.path = $work/store" >"$JETPACK_CONF"
+[ "$(uname -s)" != FreeBSD ] || printf 'root.zfs =\nstorage = dir\n' >>"$JETPACK_CONF"
+
 say 'Making a store'
 if ! jet init; then
-	storage='-o storage=dir'
+	echo 'storage = dir' >>"$JETPACK_CONF"
 	say 'overlayfs does not work here, so that pods get plain directories'
 	jet init
 fi
 
 say 'Building an image: an app, on a root filesystem of one program'
-JETPACK_FLAGS="-o root.path=$store $storage" "$make" -C images/example.showenv
+"$make" -C "$work/images/example.showenv"
 jet images
 
 say 'Running the app, which tells what it sees: its user, arguments, environment, mounts, and a volume with handlers'
