@@ -22,12 +22,14 @@ get() { # URL FILE
 	case $1 in
 	file://*) cp "${1#file://}" "$2" ;;
 	*)
+		# What was asked for by https is not taken from elsewhere by http; only curl can be told so.
+		case $1 in https://*) onward='=https' ;; *) onward='=http,https' ;; esac
 		if command -v curl >/dev/null; then
-			curl -fsSL -o "$2" "$1"
+			curl -fsSL --proto-redir "$onward" --connect-timeout 30 -o "$2" "$1"
 		elif command -v fetch >/dev/null; then
-			fetch -q -o "$2" "$1"
+			fetch -q -T 60 -o "$2" "$1"
 		elif command -v wget >/dev/null; then
-			wget -q -O "$2" "$1"
+			wget -q -T 60 -O "$2" "$1"
 		else
 			fail 'curl, fetch or wget is needed'
 		fi

@@ -359,7 +359,10 @@ downloads() {
 	echo 'serial: 20250101' >published/u/etc/cloud/build.info
 	echo 'USERLAND_VERSION="14.3-RELEASE-p2"' >published/f/bin/freebsd-version
 	echo 'Components src world kernel' >published/f/etc/freebsd-update.conf
-	tar -C published/u -cJf "published/$tarball" .
+	: >published/u/bin/ping
+	capability=
+	if tar --version | grep -q GNU && setcap cap_net_raw+ep published/u/bin/ping 2>/dev/null; then capability=security.capability; fi
+	tar -C published/u ${capability:+--xattrs "--xattrs-include=$capability"} -cJf "published/$tarball" .
 	tar -C published/f -cJf published/base.txz .
 	ubuntu() { make -C images/ubuntu "$@" ARCH=amd64 "URL=file://$work/published/$tarball"; }
 	freebsd() { make -C images/freebsd-base "$@" NO_UPDATE=1 "URL=file://$work/published"; }
@@ -379,10 +382,20 @@ downloads() {
 	sed "s/$wrong/$(sha256sum <published/base.txz | cut -d ' ' -f 1)/" published/MANIFEST >manifest && mv manifest published/MANIFEST
 	ubuntu
 	jetpack show-image ubuntu | grep '24.04-20250101'
+	[ -z "$capability" ] || gzip -dc images/ubuntu/*.aci | tar --xattrs '--xattrs-include=*' -tvvf - | grep "$capability"
 	freebsd image aci
 	jetpack show-image freebsd-base | grep '14.3.2'
 	xz -dc <published/base.txz >/dev/null
 	gzip -dc images/freebsd-base/freebsd-14.3.aci | tar -xOf - rootfs/etc/freebsd-update.conf | grep 'Components world/base'
+
+	# With a checksum of one's own, the kept file is enough.
+	right_base=$(sha256sum <published/base.txz | cut -d ' ' -f 1)
+	mv published/base.txz published/MANIFEST .
+	rm -f images/freebsd-base/MANIFEST
+	freebsd clean-files CLEAN_FILES=
+	freebsd SHA256="$right_base"
+	freebsd clean-files CLEAN_FILES=
+	failing freebsd SHA256="$wrong" | grep 'cannot get'
 
 	# What was downloaded is not downloaded again.
 	mv "published/$tarball" elsewhere

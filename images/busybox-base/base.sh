@@ -41,14 +41,15 @@ from_busybox() {
 	fi
 	cp "$busybox" "$root/bin/busybox"
 	chmod 755 "$root/bin/busybox"
-	"$busybox" --list-full | while read -r path; do
+	"$busybox" --list-full >"$work/names"
+	while read -r path; do
 		case $path in
 		bin/busybox) ;;
 		usr/*/*) ln -s ../../bin/busybox "$root/$path" ;;
 		bin/*) ln -s busybox "$root/$path" ;;
 		*/*) ln -s ../bin/busybox "$root/$path" ;;
 		esac
-	done
+	done <"$work/names"
 	cat >"$root/etc/passwd" <<-'END'
 		root:x:0:0:root:/root:/bin/sh
 		daemon:x:1:1:daemon:/usr/sbin:/bin/false

@@ -67,6 +67,11 @@ add_security() {
 	[ -z "$security" ] || echo "deb $security $suite-security main" >>"$root/etc/apt/sources.list"
 }
 
+# Removes the user and the password of a mirror, which are the host's own.
+forget_passwords() {
+	sed -i -E 's,(://)[^/ ]*@,\1,g' "$root/etc/apt/sources.list"
+}
+
 # Nothing starts services in a pod, and so a package that is installed must not either.
 forbid_services() {
 	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
@@ -89,6 +94,7 @@ bootstrap
 epoch=${SOURCE_DATE_EPOCH:-$(date -u -d "$(release Date)" +%s)}
 export SOURCE_DATE_EPOCH="$epoch"
 add_security
+forget_passwords
 forbid_services
 version=$(tr / - <"$root/etc/debian_version")
 codename=$(release Codename)

@@ -31,6 +31,7 @@ metadata() {
 # Only where there is a metadata service.
 if [ -n "${AC_METADATA_URL-}" ]; then
 	printf '\nMetadata:\n'
+	command -v wget >/dev/null || { echo 'not asked for: there is no wget here, which sends the header that it takes' && exit; }
 	echo "Pod: $(metadata pod/uuid)"
 	echo "Image: $(metadata "apps/$AC_APP_NAME/image/id")"
 fi

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes the image as it was released: base.sh VERSION URL OUT.aci
 #
-# URL is the directory of base.txz and MANIFEST; nothing means the release's own. base.txz is kept in this folder.
+# URL is the directory of base.txz and MANIFEST; nothing means the release's own. base.txz is kept in this
+# folder. Its checksum is the one in MANIFEST, or $SHA256.
 set -eu
 cd "$(dirname "$0")"
 version=$1 url=$2 out=$3
@@ -21,10 +22,12 @@ aarch64 | arm64) processor=arm64/aarch64 ;;
 *) processor=$(uname -m)/$(uname -p) ;;
 esac
 url=${url:-https://download.freebsd.org/releases/$processor/$version-RELEASE}
-sh ../download.sh "$url/MANIFEST" MANIFEST
-sha256=$(awk '$1 == "base.txz" { print $2 }' MANIFEST)
-[ -n "$sha256" ] || fail "MANIFEST has no checksum of base.txz"
-sh ../download.sh "$url/base.txz" "base-$version.txz" "$sha256"
+if [ -z "${SHA256-}" ]; then
+	sh ../download.sh "$url/MANIFEST" MANIFEST
+	SHA256=$(awk '$1 == "base.txz" { print $2 }' MANIFEST)
+	[ -n "$SHA256" ] || fail "MANIFEST has no checksum of base.txz"
+fi
+sh ../download.sh "$url/base.txz" "base-$version.txz" "$SHA256"
 
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/freebsd-base.XXXXXX")
 cleanup() {
@@ -36,7 +39,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 root=$work/root
 mkdir "$root"
-tar -xpf "base-$version.txz" -C "$root" --numeric-owner
+sh ../unpack.sh "base-$version.txz" "$root"
 
 cp rc.conf "$root/etc/rc.conf"
 conf=$root/etc/freebsd-update.conf # has nothing to do with a kernel or sources

@@ -28,7 +28,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 root=$work/root
 mkdir "$root"
-tar -xpf "$tarball" -C "$root" --numeric-owner
+sh ../unpack.sh "$tarball" "$root"
 
 # A field of a file of NAME=VALUE.
 field() {
