@@ -65,7 +65,8 @@ sources() {
 	for word in "$@"; do find_only="$find_only$(quote "$word")"; done
 	eval "set -- $copies \"\$directory\""
 	[ ! -f Makefile ] || set -- "$@" Makefile
-	eval "find -L \"\$@\" ! -type d ! -name '*.aci' ! -name '*.aci.id*' ! -name \"\${id_file##*/}*\" $find_only"
+	eval "find -L \"\$@\" ! -type d ! -name '*.aci' ! -name '*.aci.id*' ! -name \"\${id_file##*/}\" \
+		! -name \"\${id_file##*/}.files\" $find_only"
 }
 
 # Whether the image is in the store, stands on the parent of today, and is made of the files $names, of which none is newer.

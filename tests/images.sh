@@ -259,6 +259,13 @@ keeps_the_last_id() {
 	rm kept/other
 	make -C kept >said
 	! grep 'up to date' said || fail 'a file that is gone is no change'
+	: >kept/other
+	make -C kept ACI_ID_FILE=o
+	make -C kept ACI_ID_FILE=o | grep 'o is up to date'
+	sleep 1
+	rm kept/other
+	make -C kept ACI_ID_FILE=o >said
+	! grep 'up to date' said || fail 'a file whose name begins as the one of the id does was not looked at'
 	rm kept/build.sh
 	failing make -C kept
 	base=$(cat images/busybox-base/busybox-base.aci.id)
