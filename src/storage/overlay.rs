@@ -43,8 +43,8 @@ impl Storage for Overlay {
         for name in ["lower", "upper", "work", "root"] {
             make(name).context(|| format!("cannot make a directory in {}", staging.path().display()))?;
         }
-        let written = super::view::mounted(&[stack], |paths| {
-            fs::write(paths[0].join("probe"), "").context(|| "cannot write there")
+        let written = super::view::mounted(std::slice::from_ref(&stack), || {
+            fs::write(stack.path().join("probe"), "").context(|| "cannot write there")
         });
         written.map_err(|e| {
             Error::with_source(format!("overlayfs does not work on {}", staging.path().display()), e)

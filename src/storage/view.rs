@@ -52,22 +52,27 @@ pub fn view<T: Serialize + DeserializeOwned>(
         Tree::Directories(directories) => stack(n, directories.clone()),
     };
     let roots = trees.iter().enumerate().map(root).collect::<Result<Vec<_>>>()?;
-    mounted(&roots, work)
+    let is_mounted = |(tree, root): &(&Tree, &RootFs)| match root {
+        // The processes of a pod may have made devices in its root, which nobody is to open: it is mounted on itself, without
+        // devices. Who keeps no owners has none.
+        RootFs::Directory { .. } => storage.keeps_owners() && matches!(tree, Tree::Root(_)),
+        RootFs::Layers { .. } | RootFs::Overlay { .. } => true,
+    };
+    let mounts: Vec<RootFs> = trees.iter().zip(&roots).filter(is_mounted).map(|(_, root)| root.clone()).collect();
+    let paths: Vec<PathBuf> = roots.iter().map(|root| root.path().to_path_buf()).collect();
+    mounted(&mounts, || work(&paths))
 }
 
 /// Does `work` in a child process where `roots` are mounted.
 pub(super) fn mounted<T: Serialize + DeserializeOwned>(
     roots: &[RootFs],
-    work: impl FnOnce(&[PathBuf]) -> Result<T>,
+    work: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     let do_it = || {
-        let stacks: Vec<RootFs> =
-            roots.iter().filter(|root| !matches!(root, RootFs::Directory { .. })).cloned().collect();
-        if !stacks.is_empty() {
-            sys::os::mount_privately(&stacks).context(|| "cannot mount a stack of layers")?;
+        if !roots.is_empty() {
+            sys::os::mount_privately(roots).context(|| "cannot mount the files")?;
         }
-        let paths: Vec<PathBuf> = roots.iter().map(|root| root.path().to_path_buf()).collect();
-        work(&paths)
+        work()
     };
     let what = || "cannot look at the files in a process of its own";
     let answer = sys::process::answer_of_child(|| {

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::path::Path;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::{FileStat, Mode, SFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use super::{Call, Error, Result};
 
@@ -79,7 +80,7 @@ pub fn open_path(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
 /// The call that failed, with `EXDEV` for another device.
 pub(super) fn open_same_device(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
     let opened = open_directory(dir, name)?;
-    let device = |fd: BorrowedFd<'_>| nix::sys::stat::fstat(fd).map(|stat| stat.st_dev).call(|| "fstat");
+    let device = |fd: BorrowedFd<'_>| fstat(fd).map(|stat| stat.st_dev).call(|| "fstat");
     if device(dir)? != device(opened.as_fd())? {
         return Err(Error::new(format!("openat({}, {name:?}, O_DIRECTORY)", dir.as_raw_fd()), Errno::EXDEV));
     }
@@ -93,6 +94,24 @@ pub(super) fn open_same_device(dir: BorrowedFd<'_>, name: &OsStr) -> Result<Owne
 pub fn open_entry(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
     nix::fcntl::openat(dir, name, CAREFUL | OFlag::O_NONBLOCK, Mode::empty())
         .call(|| format!("openat({}, {name:?}, O_RDONLY|O_NOFOLLOW)", dir.as_raw_fd()))
+}
+
+/// Opens the regular file `name` of `dir` for reading, and nothing else: opening a device does something. None where something
+/// else has that name. The directory has to be at rest.
+///
+/// # Errors
+/// The call that failed; `ESTALE` where another file has taken its place.
+pub fn open_regular(dir: BorrowedFd<'_>, name: &OsStr) -> Result<Option<File>> {
+    let before = stat_entry(dir, name)?;
+    if file_type(&before) != SFlag::S_IFREG {
+        return Ok(None);
+    }
+    let opened = open_entry(dir, name)?;
+    let after = fstat(&opened).call(|| format!("fstat({name:?})"))?;
+    if (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino) {
+        return Err(Error::new(format!("open({name:?}) of a file that was replaced meanwhile"), Errno::ESTALE));
+    }
+    Ok(Some(File::from(opened)))
 }
 
 /// What lstat(2) says of the entry `name` of `dir`.

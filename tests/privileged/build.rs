@@ -154,6 +154,21 @@ fn the_hosts_resolver_is_never_part_of_an_image_wherever_etc_is() {
 }
 
 #[test]
+fn a_device_in_the_place_of_the_manifest_is_not_opened() {
+    for kind in KINDS {
+        let jetpack = or_skip!(pods(kind));
+        let directory = directory(&jetpack, "new");
+        let before = jetpack.contents();
+        // Opening one that no driver has fails in a way of its own.
+        let script = "rm manifest.json && mknod manifest.json c 511 255 && chmod 666 manifest.json";
+        let said = build(&jetpack, &directory, &[], "busybox-base", script).failure(125);
+        let expected = "cannot read the manifest.json that the command left: it is no regular file of 1048576 bytes";
+        assert!(said.contains(expected), "{kind}: {said}");
+        assert_eq!(jetpack.contents(), before, "{kind}");
+    }
+}
+
+#[test]
 fn the_same_changes_give_the_same_image_wherever_they_are_made() {
     let script = "echo x >/etc/x; touch -d @7 /etc/x /etc; rm /bin/wget; touch -d @8 /bin; mkdir -p /a/b; touch -d @9 /a/b; touch -d @9 /a";
     let mut ids = Vec::new();

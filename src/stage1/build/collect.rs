@@ -20,7 +20,7 @@ use crate::stage0::image::Image;
 use crate::stage0::pack::pack;
 use crate::sys::os::attrs;
 use crate::sys::rootfs::RootFs;
-use crate::sys::tree::{Walk, open_directory, open_entry, open_path, resolve_directory, stat_entry};
+use crate::sys::tree::{Walk, open_directory, open_path, open_regular, resolve_directory, stat_entry};
 
 /// The longest manifest that an author may write, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -86,23 +86,22 @@ impl Collect<'_> {
         Ok(warnings)
     }
 
-    /// What the author wrote. Nothing is followed: the command may have put anything there.
+    /// What the author wrote. Nothing but a regular file is opened: the command may have put anything there.
     fn manifest(&self, root: BorrowedFd<'_>) -> Result<Vec<u8>> {
         let missing = || format!("the command left no {MANIFEST} in its working directory");
         let help =
             "the image's manifest is read from there: let the command write one, or put one into the build directory";
         let directory = open_directory(root, OsStr::new(self.directory))
             .map_err(|e| Error::with_source(missing(), e).help("the command removed or replaced that directory"))?;
-        let file = match open_entry(directory.as_fd(), OsStr::new(MANIFEST)) {
-            Err(e) if e.errno() == Errno::ENOENT => return Err(Error::new(missing()).help(help)),
-            Err(e) => return Err(Error::with_source(format!("cannot open the {MANIFEST} that the command left"), e)),
-            Ok(file) => File::from(file),
-        };
         let what = || format!("cannot read the {MANIFEST} that the command left");
-        let found = file.metadata().context(what)?;
-        if !found.is_file() || found.len() > LONGEST {
+        let file = match open_regular(directory.as_fd(), OsStr::new(MANIFEST)) {
+            Err(e) if e.errno() == Errno::ENOENT => return Err(Error::new(missing()).help(help)),
+            other => other.context(what)?,
+        };
+        let length = |file: &File| file.metadata().map(|found| found.len());
+        let Some(file) = file.filter(|file| length(file).is_ok_and(|length| length <= LONGEST)) else {
             return Err(Error::with_source(what(), format!("it is no regular file of {LONGEST} bytes at most")));
-        }
+        };
         let mut text = Vec::new();
         file.take(LONGEST).read_to_end(&mut text).context(what)?;
         Ok(text)

@@ -17,6 +17,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::process::Seccomp;
+use super::rootfs::RootFs;
 use super::{Call, Result};
 
 /// Whether this kernel has capabilities (capabilities(7)).
@@ -104,14 +105,15 @@ pub fn sync_filesystem(_path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Mounts `roots` where only this process and its children see them: there are no mount namespaces here.
+/// Mounts `roots` where only this process and its children see them: there are no mount namespaces here. A directory is there
+/// already, and devices outside of devfs(5) do nothing.
 ///
 /// # Errors
 /// There is something to mount.
-pub fn mount_privately(roots: &[super::rootfs::RootFs]) -> Result<()> {
-    match roots {
-        [] => Ok(()),
-        [..] => Err(super::Error::new("mount(\"overlay\")", Errno::EOPNOTSUPP)),
+pub fn mount_privately(roots: &[RootFs]) -> Result<()> {
+    match roots.iter().all(|root| matches!(root, RootFs::Directory { .. })) {
+        true => Ok(()),
+        false => Err(super::Error::new("mount(\"overlay\")", Errno::EOPNOTSUPP)),
     }
 }
 
