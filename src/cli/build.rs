@@ -10,7 +10,7 @@ use super::import::tell;
 use super::saveid::SaveId;
 use super::{Host, output};
 use crate::error::{Context, Error, Result};
-use crate::stage1::build;
+use crate::stage1::build::{self, Outcome};
 use crate::stage1::lifecycle::{Engine, RunOptions};
 
 /// Build an image by a command that runs in a pod of another
@@ -78,13 +78,13 @@ impl Build {
         {
             output::note(&format!("the build pod {pod} is kept; `jetpack destroy {pod}` removes it"));
         }
-        match built.outcome? {
-            Ok(imported) => tell(host, &store, &self.saveid, &imported).map(|()| 0),
-            Err(exit) => {
-                output::error(&Error::new(format!("the build command failed: {exit}")));
-                Ok(exit.code())
-            }
-        }
+        let (what, code) = match built.outcome? {
+            Outcome::Image(imported) => return tell(host, &store, &self.saveid, &imported).map(|()| 0),
+            Outcome::Failed(exit) => (format!("the build command failed: {exit}"), exit.code()),
+            Outcome::Interrupted(signal) => (format!("the build was {signal}"), signal.code()),
+        };
+        output::error(&Error::new(what));
+        Ok(code)
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::dependencies;
 use super::image::{ARCHIVE, Image, MANIFEST, RECORD, Record};
+use super::interruptible::Interruptible;
 use super::keystore::{Download, Policy, Verified};
 use super::render::{Rendered, Rendering, Whitelist};
 use super::store::Store;
@@ -136,7 +137,7 @@ impl Store {
         let options = Options { owners: self.storage().keeps_owners(), ..Options::default() };
         let unpacking =
             Step::begin(self.progress(), &format!("unpacking {}", verified.origin()), Some(verified.size()));
-        unpack(unpacking.count(verified.reader()?), directory.as_fd(), &options)
+        unpack(Interruptible(unpacking.count(verified.reader()?)), directory.as_fd(), &options)
     }
 
     /// Gives the image its place; false if it had one.
@@ -148,6 +149,8 @@ impl Store {
             return Ok(false);
         }
         self.check_dependencies(image)?;
+        // The last moment: soon it is there.
+        sys::signal::go_on().context(what)?;
         let directory = crate::storage::staging(self.root())?;
         fs::write(directory.path().join(MANIFEST), manifest).context(what)?;
         let json = serde_json::to_vec_pretty(&image.record).context(what)?;

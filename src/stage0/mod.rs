@@ -22,6 +22,7 @@ pub mod diff;
 pub mod export;
 pub mod image;
 pub mod import;
+pub(crate) mod interruptible;
 pub mod keystore;
 pub mod pack;
 pub mod plan;

@@ -15,19 +15,19 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::lifecycle::{Engine, Exit, RunOptions};
+use super::watch::{Interruption, Watch};
 use crate::error::{Error, Result};
 use crate::stage0::build::{BuildRequest, plan_build};
 use crate::stage0::image::{ARCHIVE, Image};
 use crate::stage0::import::Imported;
+use crate::stage0::plan::PodPlan;
 use crate::stage0::pod::LockedPod;
 use crate::storage::{Tree, view};
 use collect::Collect;
 use source::Source;
-use watch::Watch;
 
 mod collect;
 mod source;
-mod watch;
 
 /// What to build.
 #[derive(Debug)]
@@ -53,21 +53,30 @@ pub struct Build<'a> {
 /// What came of it.
 #[derive(Debug)]
 pub struct Built {
-    /// The image, or how the command ended in place of succeeding. A signal that ended the build counts as one that ended the
-    /// command.
-    pub outcome: Result<std::result::Result<Imported, Exit>>,
+    /// How it ended.
+    pub outcome: Result<Outcome>,
     /// The build pod, if it stays.
     pub kept: Option<Uuid>,
+}
+
+/// How a build ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The image is in the store.
+    Image(Box<Imported>),
+    /// The command failed.
+    Failed(Exit),
+    /// A signal ended the build while no command ran.
+    Interrupted(Interruption),
 }
 
 impl Engine<'_> {
     /// Builds an image. Nothing is left of a build that fails but the pod, if it was to be kept.
     ///
     /// # Errors
-    /// The pod cannot be made, or what is to be copied is not there.
+    /// What is to be copied is not there, or signals cannot be caught.
     pub fn build(&self, build: Build<'_>) -> Result<Built> {
         let source = Source::check(build.directory, build.files, self.store.root())?;
-        let watch = Watch::begin()?;
         let directory = format!(".jetpack-build-{}", Uuid::new_v4());
         let plan = plan_build(BuildRequest {
             image: build.image.clone(),
@@ -76,23 +85,32 @@ impl Engine<'_> {
             directory: directory.clone(),
             host: crate::appc::host_os_arch(),
         })?;
-        let pod = self.store.create_pod(&plan)?;
-        let mut locked = self.store.lock_pod(&pod)?;
-        let mut work = Work { engine: self, build: &build, source, watch, directory };
-        let outcome = work.in_pod(&mut locked);
-        let outcome = match (outcome, work.watch.signal()) {
-            (Err(_), Some(signal)) => Ok(Err(Exit::Signal(signal))),
-            (outcome, _) => outcome,
+        let mut work = Work { engine: self, build: &build, source, watch: Watch::begin()?, directory };
+        let made = work.make_pod(&plan).map(|mut locked| (work.in_pod(&mut locked), locked));
+        let signal = work.watch.end();
+        let outcome = |done: Result<Outcome>| match (done, signal) {
+            // What failed then failed for that.
+            (Err(_), Some(signal)) => Ok(Outcome::Interrupted(signal)),
+            (done, _) => done,
         };
-        if build.keep {
-            return Ok(Built { outcome, kept: Some(pod.id) });
-        }
-        let outcome = match (outcome, self.destroy_locked(locked)) {
-            (Ok(_), Err(error)) => Err(error),
+        let (done, locked) = match made {
+            Ok(made) => made,
+            Err(error) => return Ok(Built { outcome: outcome(Err(error)), kept: None }),
+        };
+        let id = locked.pod.id;
+        let kept = build.keep.then_some(id);
+        let destroyed = if build.keep { Ok(()) } else { self.destroy_locked(locked) };
+        let outcome = match (outcome(done), destroyed) {
+            (Ok(outcome), Err(error)) => {
+                // The image is there all the same.
+                let error = Error::with_source(format!("cannot destroy the build pod {id}"), error);
+                (self.warn)(&error.one_line());
+                Ok(outcome)
+            }
             (Err(error), Err(undo)) => Err(error.and_undo(undo)),
             (outcome, Ok(())) => outcome,
         };
-        Ok(Built { outcome, kept: None })
+        Ok(Built { outcome, kept })
     }
 }
 
@@ -107,20 +125,29 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn in_pod(&mut self, locked: &mut LockedPod) -> Result<std::result::Result<Imported, Exit>> {
+    fn make_pod(&self, plan: &PodPlan) -> Result<LockedPod> {
+        let pod = self.engine.store.create_pod(plan)?;
+        self.engine.store.lock_pod(&pod).map_err(|error| match self.engine.destroy(&pod) {
+            Ok(()) => error,
+            Err(undo) => error.and_undo(undo),
+        })
+    }
+
+    fn in_pod(&mut self, locked: &mut LockedPod) -> Result<Outcome> {
         let (engine, store) = (self.engine, self.engine.store);
         let root = store.app_root(&locked.pod, "build", &self.build.image.record.layers);
         let writable = root.writable().ok_or_else(|| Error::new("the root of the build pod is read-only"))?;
         let owner = if store.storage().keeps_owners() { Some((0, 0)) } else { None };
-        let left_out = self.source.copy_into(writable, &self.directory, owner, &self.watch, store.progress())?;
+        let left_out = self.source.copy_into(writable, &self.directory, owner, store.progress())?;
         left_out.iter().for_each(|warning| (engine.warn)(warning));
         self.watch.check()?;
-        let exit = engine.run(locked, &self.build.run)?;
-        // The runner had the signals meanwhile, and passed them on.
-        self.watch = Watch::begin()?;
+        let run = &self.build.run;
+        // What arrives while the command runs is passed on to it.
+        let exit = self.watch.pause(|| engine.run(locked, run))?;
         if !exit.success() {
-            return Ok(Err(exit));
+            return Ok(Outcome::Failed(exit));
         }
+        self.watch.check()?;
         let staging = store.begin_image()?;
         let archive = staging.path().join(ARCHIVE);
         let collect = Collect {
@@ -131,7 +158,6 @@ impl Work<'_> {
             now: self.build.now,
             compression: engine.config.compression().into(),
             archive: &archive,
-            watch: &self.watch,
             progress: store.progress(),
         };
         let trees = [Tree::Layers(self.build.image.record.layers.clone()), Tree::Root(root.clone())];
@@ -139,6 +165,6 @@ impl Work<'_> {
         self.watch.check()?;
         let mut imported = store.import_built(staging, &format!("a build on {}", self.build.image.manifest.name))?;
         imported.warnings.extend(warnings);
-        Ok(Ok(imported))
+        Ok(Outcome::Image(Box::new(imported)))
     }
 }

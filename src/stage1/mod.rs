@@ -23,3 +23,4 @@ pub mod screen;
 mod session;
 mod streams;
 pub mod transfer;
+pub mod watch;

@@ -2,12 +2,14 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use super::{Call, Result};
+use super::{Call, Error, Result};
 
 /// The number of SIGTERM.
 pub const TERM: i32 = Signal::SIGTERM as i32;
@@ -29,7 +31,14 @@ pub fn number(text: &str) -> Option<i32> {
     signal.ok().map(|signal| signal as i32)
 }
 
+/// The writing end of the pipe.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// The reading end of the pipe, which stays open, and the process whose pipe it is.
+static KEPT: Mutex<Option<(u32, OwnedFd)>> = Mutex::new(None);
+
+/// The reading end of the pipe while [`heed`] has said that what arrives ends the work, or -1.
+static HEEDED: AtomicI32 = AtomicI32::new(-1);
 
 /// The signals that somebody sends to a program to tell it something or to end it, and that are therefore passed on to an
 /// app. All whose default would end the program are here, apart from those that tell of its own faults.
@@ -47,7 +56,8 @@ pub const FORWARDED: [Signal; 11] = [
     Signal::SIGCONT,
 ];
 
-/// The reading end of the pipe. One per process.
+/// The reading end of the pipe. There is one per process, from the first catch on: what has arrived and was not read is there
+/// for whoever catches signals next.
 #[derive(Debug)]
 pub struct Signals(OwnedFd);
 
@@ -67,10 +77,7 @@ impl Signals {
     /// # Errors
     /// The pipe cannot be made, or a signal cannot be caught.
     pub fn catch(signals: &[Signal]) -> Result<Signals> {
-        let (read, write) = super::process::pipe()?;
-        set_nonblocking(&read)?;
-        set_nonblocking(&write)?;
-        PIPE.store(write.into_raw_fd(), Ordering::Relaxed);
+        let read = own_pipe()?;
         let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default action runs no code of ours.
@@ -104,6 +111,52 @@ impl Signals {
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// The reading end of this process's pipe. A child makes one of its own: what is sent to it is not its parent's.
+fn own_pipe() -> Result<OwnedFd> {
+    let duplicate = |fd: &OwnedFd| fd.try_clone().call(|| format!("dup({})", fd.as_raw_fd()));
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*kept {
+        Some((process, read)) if *process == std::process::id() => duplicate(read),
+        _ => {
+            let (read, write) = super::process::pipe()?;
+            set_nonblocking(&read)?;
+            set_nonblocking(&write)?;
+            let own = duplicate(&read)?;
+            PIPE.store(write.into_raw_fd(), Ordering::Relaxed);
+            // A parent's stays open: it may be heeded.
+            std::mem::forget(kept.replace((std::process::id(), read)));
+            Ok(own)
+        }
+    }
+}
+
+/// From now on, what arrives ends long work in this process and its children, or does not. Signals are the process's own, so
+/// that what works long looks for them by itself: walks, copies, comparisons.
+pub fn heed(signals: Option<&Signals>) {
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let fd = signals.and(kept.as_ref()).map_or(-1, |(_, read)| read.as_raw_fd());
+    HEEDED.store(fd, Ordering::Relaxed);
+}
+
+/// Goes on unless a signal has arrived that is heeded. It stays so until it is read: a child that asks takes nothing away from
+/// its parent.
+///
+/// # Errors
+/// One has: `ECANCELED`.
+pub fn go_on() -> Result<()> {
+    let fd = HEEDED.load(Ordering::Relaxed);
+    if fd < 0 {
+        return Ok(());
+    }
+    // SAFETY: the reading end of the pipe is never closed.
+    let pipe = unsafe { BorrowedFd::borrow_raw(fd) };
+    let mut ready = [PollFd::new(pipe, PollFlags::POLLIN)];
+    match poll(&mut ready, PollTimeout::ZERO) {
+        Ok(count) if count > 0 => Err(Error::new("interrupted by a signal: work", Errno::ECANCELED)),
+        _ => Ok(()),
     }
 }
 
@@ -163,5 +216,28 @@ mod tests {
         for text in ["", "SIG", "0", "-1", "-9", "65", "128", "4294967311", "TERMINATE", "SIGSIGTERM", " TERM"] {
             assert_eq!(number(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_arrives_between_two_who_catch_is_not_lost_and_ends_work_when_heeded() {
+        // Signals are the process's own, so this is done in another one.
+        let answer = super::super::process::in_child(|| {
+            let text = |e: Error| e.to_string();
+            let first = Signals::catch(&[Signal::SIGUSR1]).map_err(text)?;
+            nix::sys::signal::raise(Signal::SIGUSR1).map_err(|e| e.to_string())?;
+            let mut said = vec![go_on().is_ok()];
+            heed(Some(&first));
+            drop(first);
+            said.push(go_on().is_err_and(|e| e.errno() == Errno::ECANCELED));
+            let next = Signals::catch(&[Signal::SIGUSR2]).map_err(text)?;
+            said.push(next.pending() == [Signal::SIGUSR1]);
+            said.push(go_on().is_ok());
+            nix::sys::signal::raise(Signal::SIGUSR2).map_err(|e| e.to_string())?;
+            said.push(go_on().is_err());
+            heed(None);
+            said.push(go_on().is_ok());
+            Ok(format!("{said:?}"))
+        });
+        assert_eq!(answer.unwrap(), Ok(format!("{:?}", [true; 6])));
     }
 }

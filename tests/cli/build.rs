@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use crate::support::archive::{Archive, manifest};
 use crate::support::bounded::{ended, until};
 use crate::support::command::{Jetpack, Output};
+use crate::support::pty::Terminal;
 
 /// A store with an image whose shell is the host's, and an empty build directory with a manifest.
 ///
@@ -303,6 +304,21 @@ fn signals_end_a_build_and_leave_nothing() {
 }
 
 #[test]
+fn a_signal_ends_a_build_that_is_imported_already() {
+    let (jetpack, directory) = builder();
+    jetpack.configure("images.aci.compression = none\n");
+    let before = jetpack.contents();
+    let large = std::fs::File::create(directory.join("large")).expect("a file");
+    large.set_len(256 << 20).expect("its length");
+    let mut terminal = Terminal::start(&jetpack.command(arguments(&directory, &[], "mv large ../etc/large")));
+    terminal.expect("unpacking a build on");
+    terminal.kill(Signal::SIGTERM);
+    let (code, said) = terminal.end();
+    assert_eq!((code, said.contains("the build was interrupted by SIGTERM\r\n")), (143, true), "{said}");
+    assert_eq!(jetpack.contents(), before);
+}
+
+#[test]
 fn a_build_that_was_killed_leaves_a_pod_to_destroy() {
     let (jetpack, directory) = builder();
     let before = jetpack.contents();
@@ -335,7 +351,7 @@ fn builds_at_once_save_whole_ids() {
     assert_eq!(ids.len(), 4);
     assert!(!seen.is_empty() && seen.is_subset(&ids), "{seen:?}");
     let names = std::fs::read_dir(jetpack.path("")).expect("the directory").map(|e| e.expect("an entry").file_name());
-    assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with(".id")));
+    assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with('.')));
 }
 
 #[test]

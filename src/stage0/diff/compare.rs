@@ -7,6 +7,7 @@ use nix::sys::stat::{FileStat, SFlag};
 
 use crate::error::{Context, Result};
 use crate::stage0::properties::Properties;
+use crate::sys::signal::go_on;
 use crate::sys::tree::{Walk, file_type};
 
 /// How much is read at once.
@@ -73,6 +74,7 @@ fn open(walk: &mut Walk) -> Result<&File> {
 fn same_content(mut old: &File, mut new: &File) -> io::Result<bool> {
     let (mut before, mut after) = (vec![0; BUFFER], vec![0; BUFFER]);
     loop {
+        go_on().map_err(io::Error::other)?;
         let (old_length, new_length) = (fill(&mut old, &mut before)?, fill(&mut new, &mut after)?);
         if before[..old_length] != after[..new_length] {
             return Ok(false);

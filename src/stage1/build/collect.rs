@@ -3,20 +3,20 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::watch::Watch;
 use crate::error::{Context, Error, Result};
 use crate::progress::{Progress, Step};
 use crate::stage0::build::{ETC, Foreign, MANIFEST, complete};
 use crate::stage0::compression::{Compression, encoder, processors};
 use crate::stage0::diff::{Difference, diff_knowing};
 use crate::stage0::image::Image;
+use crate::stage0::interruptible::Interruptible;
 use crate::stage0::pack::pack;
 use crate::sys::os::attrs;
 use crate::sys::rootfs::RootFs;
@@ -44,8 +44,6 @@ pub(super) struct Collect<'a> {
     pub(super) compression: Compression,
     /// Where the archive goes.
     pub(super) archive: &'a Path,
-    /// Signals that end the build.
-    pub(super) watch: &'a Watch,
     /// Who hears how far the packing has come.
     pub(super) progress: &'a dyn Progress,
 }
@@ -74,9 +72,9 @@ impl Collect<'_> {
         let mut out = encoder(self.compression, BufWriter::new(file), processors()).context(what)?;
         let json = manifest.to_json_pretty() + "\n";
         let packing = Step::begin(self.progress, "packing what the command changed", None);
-        let watched = Watched { out: &mut out, watch: self.watch };
         let packed =
-            pack(json.as_bytes(), pod.as_fd(), &difference.selection(), packing.count(watched)).context(what)?;
+            pack(json.as_bytes(), pod.as_fd(), &difference.selection(), packing.count(Interruptible(&mut out)))
+                .context(what)?;
         out.finish().context(what)?;
         drop(packing);
         if !difference.sockets.is_empty() {
@@ -180,24 +178,5 @@ fn keep(text: &[u8], error: Error) -> Error {
             let undo = Error::with_source(format!("cannot keep the manifest in {}", path.display()), e);
             error.and_undo(undo)
         }
-    }
-}
-
-/// What is written to until a signal arrives.
-struct Watched<'a, W> {
-    out: W,
-    watch: &'a Watch,
-}
-
-impl<W: Write> Write for Watched<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.watch.has_arrived() {
-            return Err(io::Error::other("interrupted"));
-        }
-        self.out.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }

@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag};
 use nix::unistd::{Gid, Uid};
 
-use super::watch::{Watch, interrupted};
 use crate::error::{Context, Error, Result};
 use crate::progress::{Progress, Step};
 use crate::sys;
@@ -82,7 +81,6 @@ impl Source {
         root: &Path,
         name: &str,
         owner: Option<(u32, u32)>,
-        watch: &Watch,
         progress: &dyn Progress,
     ) -> Result<Vec<String>> {
         let owner = match owner {
@@ -91,7 +89,7 @@ impl Source {
         };
         let target = root.join(name);
         let step = Step::begin(progress, "copying the build directory", None);
-        let mut copy = Copy { owner, watch, step, left_out: 0 };
+        let mut copy = Copy { owner, step, left_out: 0 };
         let to = copy.new_directory(&target)?;
         copy.tree(&self.directory, &to)?;
         for Extra { path, name } in &self.files {
@@ -121,7 +119,6 @@ fn check_apart(directory: &Path, store: &Path) -> Result<()> {
 /// Copying under way.
 struct Copy<'a> {
     owner: (Uid, Gid),
-    watch: &'a Watch,
     step: Step<'a>,
     left_out: usize,
 }
@@ -142,13 +139,10 @@ impl Copy<'_> {
             if file_type(stat) == SFlag::S_IFREG {
                 self.step.advance(u64::try_from(stat.st_size).unwrap_or_default());
             }
-            !self.watch.has_arrived()
+            true
         };
         let opened = File::open(from).context(|| cannot_copy(from, Path::new("")))?;
-        match copy_tree_for(self.owner, opened.as_fd(), to.as_fd(), &mut visit) {
-            Err(e) if e.errno() == Errno::ECANCELED => Err(interrupted()),
-            copied => explained(copied, from, &last),
-        }
+        explained(copy_tree_for(self.owner, opened.as_fd(), to.as_fd(), &mut visit), from, &last)
     }
 
     /// Copies a file or a directory under a name of its own.

@@ -10,6 +10,10 @@ use nix::fcntl::copy_file_range;
 use nix::unistd::{Whence, lseek};
 
 use crate::sys::os::attrs;
+use crate::sys::signal::go_on;
+
+/// How much the kernel copies at once. A signal that arrives meanwhile is seen afterwards.
+const STRETCH: usize = 16 << 20;
 
 /// How much is read at once where the kernel does not copy.
 const BUFFER: usize = 256 << 10;
@@ -49,8 +53,9 @@ fn next_data(file: &File, offset: u64, length: u64) -> io::Result<Option<(u64, u
 /// Copies what is between two offsets, in the kernel if it can.
 fn copy_range(from: &File, to: &File, mut start: u64, end: u64) -> io::Result<()> {
     while start < end {
+        go_on().map_err(io::Error::other)?;
         let (mut source, mut target) = (start.cast_signed(), start.cast_signed());
-        let most = usize::try_from(end - start).unwrap_or(usize::MAX).min(1 << 30);
+        let most = usize::try_from(end - start).unwrap_or(usize::MAX).min(STRETCH);
         match copy_file_range(from, Some(&mut source), to, Some(&mut target), most) {
             // Filesystems that cannot, or files that are longer than their filesystem says.
             Ok(0) | Err(Errno::EXDEV | Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EBADF) => {
@@ -66,6 +71,7 @@ fn copy_range(from: &File, to: &File, mut start: u64, end: u64) -> io::Result<()
 fn read_and_write(from: &File, to: &File, mut start: u64, end: u64) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     while start < end {
+        go_on().map_err(io::Error::other)?;
         let most = usize::try_from(end - start).unwrap_or(BUFFER).min(BUFFER);
         match from.read_at(&mut buffer[..most], start) {
             Ok(0) => return Ok(()),

@@ -19,6 +19,7 @@ use super::content::copy_content;
 use super::merge::{Directory, Level, Places};
 use super::{CAREFUL, Node, file_type, open_directory, open_entry};
 use crate::sys::os::attrs;
+use crate::sys::signal::go_on;
 use crate::sys::{Call, Error, Result};
 
 /// Which file it is.
@@ -32,7 +33,8 @@ type Identity = (libc::dev_t, libc::ino_t);
 /// can share blocks, it does.
 ///
 /// # Errors
-/// The call that failed; `EXDEV` where a mount point is in the way. What was copied until then stays.
+/// The call that failed; `EXDEV` where a mount point is in the way; `ECANCELED` where [`go_on`](crate::sys::signal::go_on) says
+/// so. What was copied until then stays.
 pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     copy_merged(&[from], to, &|_| true)
 }
@@ -141,6 +143,7 @@ impl<'a> Copy<'a> {
 
     /// Tells of the entry at the present path.
     fn visit(&mut self, stat: &FileStat) -> Result<()> {
+        go_on()?;
         let path = Path::new(OsStr::from_bytes(&self.path));
         let goes_on = self.adoption.as_mut().is_none_or(|adoption| (adoption.visit)(path, stat));
         if goes_on { Ok(()) } else { Err(Error::new("copy", Errno::ECANCELED)) }

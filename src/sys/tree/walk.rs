@@ -13,6 +13,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 use super::remove::leave;
 use super::{Node, file_type, list, open_directory, open_entry, stat_entry};
 use crate::sys::os::attrs;
+use crate::sys::signal::go_on;
 use crate::sys::{Call, Error, Result};
 
 /// A walk through a tree: every entry, a directory before what is in it, the entries of a directory in the order of the bytes
@@ -67,8 +68,10 @@ impl Walk {
     /// Goes to the next entry, first of all to the root itself, and says what it is; none at the end.
     ///
     /// # Errors
-    /// The call that failed; `EXDEV` where the directory that comes next is a mount point.
+    /// The call that failed; `EXDEV` where the directory that comes next is a mount point; `ECANCELED` where
+    /// [`go_on`](crate::sys::signal::go_on) says so.
     pub fn advance(&mut self) -> Result<Option<FileStat>> {
+        go_on()?;
         match self.state {
             State::New => {
                 self.state = State::At;
