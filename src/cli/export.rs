@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::saveid::temporary;
 use super::{Host, output};
 use crate::error::{Context, Error, Result};
 use crate::stage0::export::Exported;
 use crate::stage0::image::Image;
 use crate::stage0::store::Store;
+use crate::stage1::watch::Watch;
 
 /// Write the archive of an image
 ///
@@ -40,8 +42,16 @@ impl Export {
             tell(host, &exported);
             return Ok(0);
         }
-        let target = Target::open(&self.file)?;
-        let exported = self.write(host, &store, &image, target.file()?)?;
+        let mut target = Target::open(&self.file)?;
+        let written = target.file().and_then(|file| self.write(host, &store, &image, file));
+        let exported = match (written, target.watch.take().and_then(Watch::end)) {
+            (Ok(exported), None) => exported,
+            (Err(error), None) => return Err(error),
+            (_, Some(signal)) => {
+                output::error(&Error::new(format!("the export was {signal}")));
+                return Ok(signal.code());
+            }
+        };
         let size = target.finish()?;
         tell(host, &exported);
         if host.json() {
@@ -88,6 +98,8 @@ struct Target {
     file: File,
     /// Where the file is, and where it goes.
     names: Option<(PathBuf, PathBuf)>,
+    /// Signals, after which a file that is not whole has to go.
+    watch: Option<Watch>,
 }
 
 impl Target {
@@ -97,13 +109,12 @@ impl Target {
         let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         if fs::metadata(&place).is_ok_and(|found| !found.is_file()) {
             let file = File::options().write(true).open(&place).context(what)?;
-            return Ok(Target { file, names: None });
+            return Ok(Target { file, names: None, watch: None });
         }
-        let mut name = place.file_name().ok_or_else(|| Error::new(what()))?.to_owned();
-        name.push(format!(".{}", uuid::Uuid::new_v4()));
-        let beside = place.with_file_name(name);
+        let beside = temporary(&place).ok_or_else(|| Error::new(what()))?;
+        let watch = Watch::begin()?;
         let file = File::options().write(true).create_new(true).open(&beside).context(what)?;
-        Ok(Target { file, names: Some((beside, place)) })
+        Ok(Target { file, names: Some((beside, place)), watch: Some(watch) })
     }
 
     fn file(&self) -> Result<File> {

@@ -29,12 +29,18 @@ fn write(path: &Path, id: &str) -> Result<()> {
     let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let is_special = |found: std::fs::Metadata| !found.is_file();
     let special = place.symlink_metadata().is_ok_and(is_special);
-    let (Some(name), false) = (place.file_name(), special) else { return std::fs::write(&place, text).context(what) };
-    let new = place.with_file_name(format!(".{}.{}", name.display(), uuid::Uuid::new_v4()));
+    let (Some(new), false) = (temporary(&place), special) else { return std::fs::write(&place, text).context(what) };
     let renamed = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &place));
     renamed.or_else(|error| {
         // It may not even have been made.
         let _ = std::fs::remove_file(&new);
         Err(error).context(what)
     })
+}
+
+/// A name in the directory of `place` that nobody has. It does not hold the name of `place`, which may be as long as a name can be;
+/// none where that is no name.
+pub(super) fn temporary(place: &Path) -> Option<PathBuf> {
+    place.file_name()?;
+    Some(place.with_file_name(format!(".jetpack-{}", uuid::Uuid::new_v4())))
 }

@@ -1,17 +1,19 @@
 //! Giving images back: the archive as it came, or a new one that needs no other image.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use super::compression::{Compression, encoder, processors};
 use super::image::{ARCHIVE, Image};
+use super::interruptible::Interruptible;
 use super::pack::{Selection, pack};
 use super::store::Store;
 use crate::appc::ImageId;
 use crate::error::{Context, Error, Result};
 use crate::progress::Step;
-use crate::storage::{Tree, view};
+use crate::storage::{Tree, staging, view};
 
 /// An archive that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,46 +26,65 @@ pub struct Exported {
     pub warnings: Vec<String>,
 }
 
+fn copy(mut archive: File, out: impl Write) -> io::Result<()> {
+    let mut out = Interruptible(out);
+    io::copy(&mut archive, &mut out)?;
+    out.flush()
+}
+
 /// What a manifest has to lack for the image to run alone, in any case of its letters.
 const FIELDS: [&str; 2] = ["dependencies", "pathWhitelist"];
 
 impl Store {
-    /// Writes the archive of `image` as it came, byte for byte.
+    /// Writes the archive of `image` as it came, byte for byte. The store is not locked meanwhile: `out` may take for ever.
     ///
     /// # Errors
     /// It cannot be read, or `out` fails.
     pub fn export(&self, image: &Image, out: impl Write) -> Result<Exported> {
         let what = || format!("cannot export image {}", image.id.short());
-        let _lock = self.use_images()?;
-        let mut archive = File::open(self.image_directory(&image.id).join(ARCHIVE)).context(what)?;
+        let lock = self.use_images()?;
+        let archive = File::open(self.image_directory(&image.id).join(ARCHIVE)).context(what)?;
+        drop(lock);
         let step = self.exporting(image, image.record.archive_size);
-        let mut out = step.count(out);
-        std::io::copy(&mut archive, &mut out).and_then(|_| out.flush()).context(what)?;
+        copy(archive, step.count(out)).context(what)?;
         Ok(Exported { id: image.id.clone(), compression: image.record.compression, warnings: Vec::new() })
     }
 
     /// Writes an archive of all the files that pods of `image` get, with its manifest but for the dependencies and the
-    /// whitelist. The same image gives the same bytes. It is written in a child process, from the first byte to the last.
+    /// whitelist. The same image gives the same bytes. It is made in the store before the first byte is written, since `out`
+    /// may take for ever.
     ///
     /// # Errors
-    /// The files cannot be read, or `out` fails.
+    /// The files cannot be read, the store is full, or `out` fails.
     pub fn export_flat(&self, image: &Image, compression: Compression, out: impl Write) -> Result<Exported> {
         let what = || format!("cannot export image {}", image.id.short());
-        let _lock = self.use_images()?;
-        let manifest = flat_manifest(&self.image_manifest(&image.id)?).context(what)?;
+        let staging = staging(self.root())?;
+        let place = staging.path().join(ARCHIVE);
+        let lock = self.use_images()?;
+        let (id, warnings) = self.flatten(image, compression, &place).context(what)?;
+        drop(lock);
+        let archive = File::open(&place).context(what)?;
+        let size = archive.metadata().context(what)?.len();
+        let step = Step::begin(self.progress(), "copying the archive", Some(size));
+        copy(archive, step.count(out)).context(what)?;
+        Ok(Exported { id, compression, warnings })
+    }
+
+    /// Makes the flat archive at `place`, in a child process; gives its id and warnings.
+    fn flatten(&self, image: &Image, compression: Compression, place: &Path) -> Result<(ImageId, Vec<String>)> {
+        let manifest = flat_manifest(&self.image_manifest(&image.id)?)?;
         let tree = Tree::Layers(image.record.layers.clone());
-        let (id, warnings) = view(self.storage(), &[tree], |paths| {
+        view(self.storage(), &[tree], |paths| {
             let root = File::open(&paths[0]).context(|| "cannot open the files of the image")?;
             let step = self.exporting(image, None);
             let cannot_write = || "cannot write the archive";
-            let encoder = encoder(compression, out, processors()).context(cannot_write)?;
-            let mut counted = step.count(encoder);
-            let packed = pack(&manifest, root.as_fd(), &Selection::All, &mut counted)?;
-            counted.into_inner().finish().context(cannot_write)?;
+            let out = BufWriter::new(File::create(place).context(cannot_write)?);
+            let mut encoder = encoder(compression, out, processors()).context(cannot_write)?;
+            let counted = step.count(Interruptible(&mut encoder));
+            let packed = pack(&manifest, root.as_fd(), &Selection::All, counted)?;
+            encoder.finish().context(cannot_write)?;
             Ok((ImageId::from_digest(&packed.id_digest), packed.warnings))
         })
-        .context(what)?;
-        Ok(Exported { id, compression, warnings })
     }
 
     fn exporting(&self, image: &Image, total: impl Into<Option<u64>>) -> Step<'_> {

@@ -181,12 +181,13 @@ impl Store {
         Ok(id)
     }
 
-    /// Removes the layers that a command left when it was killed between a layer and its image, as far as they can be.
+    /// Removes the layers that a command left when it was killed between a layer and its image, as far as they can be. While
+    /// somebody uses images they stay: they stand in nobody's way.
     ///
     /// # Errors
     /// The store cannot be read.
     pub(super) fn drop_unused_layers(&self) -> Result<()> {
-        let _lock = self.change_images()?;
+        let Some(_lock) = self.change_images_at_once()? else { return Ok(()) };
         let images = self.list_images()?;
         // What a broken image stands on is not known.
         if !images.broken.is_empty() {

@@ -143,6 +143,11 @@ impl Store {
     pub fn change_images(&self) -> Result<Lock> {
         Lock::exclusive(&self.root.join("lock")).context(|| "cannot lock the store")
     }
+
+    /// The same if nobody else uses images at present.
+    pub(super) fn change_images_at_once(&self) -> Result<Option<Lock>> {
+        Lock::exclusive_at_once(&self.root.join("lock")).context(|| "cannot lock the store")
+    }
 }
 
 fn marker(root: &Path) -> PathBuf {

@@ -64,6 +64,15 @@ impl Lock {
         }
         Ok(Some(Lock(file)))
     }
+
+    /// Takes the exclusive lock if nobody holds any, without waiting.
+    ///
+    /// # Errors
+    /// As [`Lock::try_exclusive`].
+    pub fn exclusive_at_once(path: &Path) -> Tried {
+        let file = open(path)?;
+        Ok(try_flock(&file, libc::LOCK_EX, path)?.then_some(Lock(file)))
+    }
 }
 
 impl AsFd for Lock {

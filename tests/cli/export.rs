@@ -4,10 +4,15 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::versioned;
 use crate::support::archive::{Archive, compressed, manifest};
+use crate::support::bounded::{ended, until};
 use crate::support::command::Jetpack;
 use crate::support::pty::Terminal;
 
@@ -126,6 +131,77 @@ fn a_file_is_replaced_when_all_is_written_and_else_not_touched() {
     assert!(said.starts_with("jetpack: there is no image \"none\"\n"), "{said}");
     let said = jetpack.run(["--format", "json", "export", "a"]).failure(125);
     assert_eq!(said, "jetpack: standard output cannot have the archive and JSON\nhelp: name a file\n");
+}
+
+#[test]
+fn a_reader_that_stalls_keeps_nobody_else_from_the_store() {
+    for flat in [true, false] {
+        let jetpack = Jetpack::fake();
+        let large = Archive::with_manifest(&manifest("large", None)).file("rootfs/large", 0o644, &vec![0; 1 << 20]);
+        jetpack.import(&large.finish());
+        let other = jetpack.file("other.aci", &versioned("other", "1"));
+        let fifo = jetpack.path("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+        // Open for both, it waits for nobody.
+        let mut reader = fs::File::options().read(true).write(true).open(&fifo).expect("the fifo");
+        let flags = if flat { &["--flat"][..] } else { &[] };
+        let options = ["-o", "images.aci.compression=none", "export"];
+        let mut export = jetpack.spawn(options.iter().chain(flags).chain(&["large", text(&fifo)]));
+        let mut first = [0];
+        reader.read_exact(&mut first).expect("it writes");
+        let mut import = jetpack.spawn(["--insecure-options", "image", "import", text(&other)]);
+        let done = until_ended(&mut import);
+        export.kill().expect("it still writes");
+        export.wait().expect("it ends");
+        assert!(done, "flat: {flat}");
+        assert_eq!(jetpack.run(["images", "-q"]).success().stdout.lines().count(), 2);
+    }
+}
+
+/// Whether the command ends well in a time that is long for it.
+fn until_ended(child: &mut Child) -> bool {
+    let end = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait().expect("a child") {
+            return status.success();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().expect("it hangs");
+    false
+}
+
+#[test]
+fn a_signal_leaves_nothing_beside_the_file() {
+    let jetpack = Jetpack::fake();
+    let file = jetpack.file("large", b"");
+    fs::File::options().write(true).open(&file).expect("it").set_len(1 << 30).expect("its length");
+    jetpack.import(&versioned("a", "1"));
+    let id = jetpack.run(["images", "-q"]).success().stdout;
+    fs::rename(&file, jetpack.store().join("layers").join(id.trim()).join("large")).expect("a large file");
+    let folder = jetpack.path("folder");
+    fs::create_dir(&folder).expect("a directory");
+    let before = jetpack.contents();
+    let mut child = jetpack.spawn(["export", "--flat", "a", text(&folder.join("a.aci"))]);
+    let names = || fs::read_dir(&folder).expect("the directory").count();
+    until("it writes", || names() > 0 && jetpack.contents() != before);
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("it runs");
+    assert_eq!((ended(&mut child).code(), names()), (Some(143), 0));
+    assert_eq!(jetpack.contents(), before);
+}
+
+#[test]
+fn a_name_may_be_as_long_as_names_can_be() {
+    let jetpack = Jetpack::fake();
+    let tar = versioned("a", "1");
+    let file = jetpack.path(&"n".repeat(255));
+    let id = jetpack.import(&tar);
+    jetpack.run(["export", "a", text(&file)]).success();
+    assert!(fs::read(&file).expect("the file") == tar);
+    jetpack.run(["destroy-image", &id]).success();
+    let archive = jetpack.file("a.aci", &tar);
+    jetpack.run(["--insecure-options", "image", "import", "--saveid", text(&file), text(&archive)]).success();
+    assert_eq!(fs::read_to_string(&file).expect("the id"), format!("{id}\n"));
 }
 
 #[test]
