@@ -97,9 +97,9 @@ impl Error {
         self.chain().find_map(|e| e.0.help.as_deref())
     }
 
-    /// The errors met while undoing.
-    pub fn undo_errors(&self) -> &[Error] {
-        &self.0.undo
+    /// The errors met while undoing, after this one and those below it.
+    pub fn undo_errors(&self) -> impl Iterator<Item = &Error> {
+        self.chain().flat_map(|error| &error.0.undo)
     }
 
     /// This error and the errors of this type below it.
@@ -132,31 +132,43 @@ impl StdError for Error {
     }
 }
 
-/// An error on its way from one process to another: the whole chain in one line, which always fits into a pipe, so that whoever
-/// tells it need not wait for whoever hears it.
+/// An error on its way from one process to another: the whole chain in one line, and those of the first errors met while undoing.
+/// It always fits into a pipe, so that whoever tells it need not wait for whoever hears it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Told {
     text: String,
     help: Option<String>,
     blame: Blame,
+    #[serde(default)]
+    undo: Vec<String>,
 }
+
+/// How many errors that were met while undoing are told, and the most of each, in characters.
+const UNDO: (usize, usize) = (3, 200);
 
 /// The most of a text that is told, in characters: an image chooses the names in it.
 const LONGEST: usize = 600;
 
 impl From<&Error> for Told {
     fn from(error: &Error) -> Told {
-        let bounded = |text: &str| match text.char_indices().nth(LONGEST) {
+        let bounded = |text: &str, most: usize| match text.char_indices().nth(most) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.to_owned(),
         };
-        Told { text: bounded(&error.one_line()), help: error.help_line().map(bounded), blame: error.blamed() }
+        let (count, most) = UNDO;
+        Told {
+            text: bounded(&error.one_line(), LONGEST),
+            help: error.help_line().map(|help| bounded(help, LONGEST)),
+            blame: error.blamed(),
+            undo: error.undo_errors().take(count).map(|undo| bounded(&undo.one_line(), most)).collect(),
+        }
     }
 }
 
 impl From<Told> for Error {
     fn from(told: Told) -> Error {
         let error = Error::new(told.text).blame(told.blame);
+        let error = told.undo.into_iter().fold(error, |error, undo| error.and_undo(Error::new(undo)));
         match told.help {
             Some(help) => error.help(help),
             None => error,
@@ -192,8 +204,11 @@ mod tests {
 
     #[test]
     fn what_is_told_arrives_as_an_error() {
-        let error = Error::with_source("cannot run", Error::new("no x").blame(Blame::NotFound).help("make one"));
+        let inner = Error::new("no x").blame(Blame::NotFound).help("make one").and_undo(Error::new("cannot clean"));
+        let error = Error::with_source("cannot run", inner).and_undo(Error::with_source("cannot undo", "no y"));
         let told = Error::from(Told::from(&error));
+        let undone: Vec<String> = told.undo_errors().map(Error::one_line).collect();
+        assert_eq!(undone, ["cannot undo: no y", "cannot clean"]);
         assert_eq!(
             (told.to_string().as_str(), told.help_line(), told.exit_code()),
             ("cannot run: no x", Some("make one"), 127)
@@ -203,8 +218,9 @@ mod tests {
     #[test]
     fn what_is_told_is_bounded() {
         // A character that JSON writes with six.
-        let error = Error::new("\u{1}".repeat(100_000)).help("\u{1}".repeat(100_000));
-        assert!(serde_json::to_vec(&Told::from(&error)).unwrap().len() < 8192);
+        let long = || "\u{1}".repeat(100_000);
+        let error = (0..100).fold(Error::new(long()).help(long()), |error, _| error.and_undo(Error::new(long())));
+        assert!(serde_json::to_vec(&Told::from(&error)).unwrap().len() < 12_000);
         let exact = "é".repeat(LONGEST);
         assert_eq!(Error::from(Told::from(&Error::new(&*exact))).to_string(), exact);
         assert_eq!(Error::from(Told::from(&Error::new(format!("{exact}x")))).to_string(), format!("{exact}…"));

@@ -117,7 +117,7 @@ mod tests {
         steps.step("b", || Err(Error::new("stuck")), || Ok(())).unwrap();
         let error = steps.check(|| Err::<(), _>(Error::new("no"))).unwrap_err();
         assert_eq!(error.to_string(), "no");
-        assert_eq!(error.undo_errors()[0].one_line(), "cannot undo: b: stuck");
+        assert_eq!(error.undo_errors().next().unwrap().one_line(), "cannot undo: b: stuck");
         assert_eq!(*undone.borrow(), 1);
     }
 

@@ -180,6 +180,11 @@ fn a_manifest_that_is_wrong_is_kept_and_nothing_else() {
         assert_eq!(std::fs::metadata(path).expect("the manifest").permissions().mode() & 0o777, 0o600);
         assert_eq!(jetpack.contents(), before, "{text}");
     }
+    std::fs::write(directory.join("manifest.json"), "{}").expect("a manifest");
+    let mut command = jetpack.command(arguments(&directory, &[], "exit 0"));
+    let said = Output::of_command(command.env("TMPDIR", "/nonexistent"), b"").failure(125);
+    assert!(said.starts_with(&format!("jetpack: {wrong} breaks the specification: ")), "{said}");
+    assert!(said.contains("\njetpack: and then: cannot keep the manifest in /nonexistent/jetpack-manifest-"), "{said}");
     for (script, expected) in [
         ("rm manifest.json", format!("jetpack: {} no manifest.json", "the command left")),
         ("rm -r \"$PWD\"", "no manifest.json in its working directory: openat(".to_owned()),
