@@ -18,7 +18,8 @@ use crate::stage1::lifecycle::{Engine, RunOptions};
 /// A pod is made of IMAGE, the build directory is copied into a new directory inside, and COMMAND runs there as root. What it
 /// changes is the new image, and the file manifest.json that it leaves, or that was in the build directory, is the new image's
 /// manifest. `acKind`, `acVersion`, the labels `os` and `arch`, and an annotation `timestamp` ($SOURCE_DATE_EPOCH, or now) are
-/// added where they are missing; a label `os` or `arch` that is empty is removed. The new image depends on IMAGE, and what
+/// added where they are missing; a label `os` or `arch` that is empty is removed. With $SOURCE_DATE_EPOCH set, no file of the image
+/// has a later time of modification. The new image depends on IMAGE, and what
 /// COMMAND removed of that is not in it. Its id is printed.
 ///
 /// /etc/resolv.conf, /etc/hosts, what the runtime mounts, the directory in which COMMAND runs, and sockets are never part of an
@@ -55,6 +56,7 @@ impl Build {
         let warn = |text: &str| host.warn(text);
         let engine = Engine::new(&store, &host.config, &warn)?;
         engine.reap()?;
+        let latest = source_date()?;
         // Checked now, so that no pod is made that cannot run.
         crate::network::by_name(&self.net)?;
         let image = store.find_image(&self.image)?;
@@ -71,7 +73,8 @@ impl Build {
                 term: std::env::var("TERM").ok().filter(|term| !term.is_empty()),
             },
             keep: self.keep,
-            now: now()?,
+            now: latest.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())),
+            latest,
         })?;
         if let Some(pod) = built.kept
             && !host.global.quiet
@@ -88,12 +91,9 @@ impl Build {
     }
 }
 
-/// The time that images are made at: `SOURCE_DATE_EPOCH`, by which whoever builds again gets the same image, else now.
-fn now() -> Result<u64> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) if !text.is_empty() => {
-            text.parse().context(|| format!("SOURCE_DATE_EPOCH is {text:?}, which is no number of seconds since 1970"))
-        }
-        _ => Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs())),
-    }
+/// `SOURCE_DATE_EPOCH` in seconds since 1970: whoever sets it and builds again gets the same image.
+fn source_date() -> Result<Option<u64>> {
+    let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    let what = || format!("SOURCE_DATE_EPOCH is {text:?}, which is no number of seconds since 1970");
+    (!text.is_empty()).then(|| text.parse().context(what)).transpose()
 }

@@ -72,13 +72,27 @@ pub struct Packed {
 /// # Errors
 /// The tree cannot be read or holds what no image may, something selected is not there, or `out` fails.
 pub fn pack(manifest: &[u8], root: BorrowedFd<'_>, selection: &Selection, out: impl Write) -> Result<Packed> {
+    pack_as_of(None, manifest, root, selection, out)
+}
+
+/// As [`pack`], with the time `latest`, in seconds since 1970, for the time of modification of whatever has a later one.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_as_of(
+    latest: Option<u64>,
+    manifest: &[u8],
+    root: BorrowedFd<'_>,
+    selection: &Selection,
+    out: impl Write,
+) -> Result<Packed> {
     if manifest.len() as u64 > MAX_MANIFEST {
         return Err(Error::new(format!("the manifest has {} bytes, more than {MAX_MANIFEST}", manifest.len())));
     }
     let archive = Archive { out, hash: Sha512::new(), size: 0 };
     let leave_mounts = *selection == Selection::OneFilesystem;
     let (links, warnings) = (HashMap::new(), Warnings::default());
-    let mut pack = Pack { archive, leave_mounts, links, warnings, files: 0, buffer: Vec::new() };
+    let mut pack = Pack { archive, leave_mounts, latest, links, warnings, files: 0, buffer: Vec::new() };
     pack.archive.add(&Entry::file(b"manifest", manifest.len() as u64).to_bytes()?)?;
     pack.archive.add(manifest)?;
     pack.archive.pad()?;
@@ -139,6 +153,7 @@ impl<W: Write> Archive<W> {
 struct Pack<W> {
     archive: Archive<W>,
     leave_mounts: bool,
+    latest: Option<u64>,
     /// The name in the archive of the first of the names of a file.
     links: HashMap<(libc::dev_t, libc::ino_t), Vec<u8>>,
     warnings: Warnings,
@@ -167,7 +182,7 @@ impl<W: Write> Pack<W> {
         if stat.st_nlink > 1 && kind != SFlag::S_IFDIR {
             let identity = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.links.get(&identity) {
-                return self.archive.add(&Entry::hard_link(&name, stat, first).to_bytes()?);
+                return self.archive.add(&Entry::hard_link(&name, &self.dated(stat), first).to_bytes()?);
             }
             self.links.insert(identity, name.clone());
         }
@@ -175,12 +190,24 @@ impl<W: Write> Pack<W> {
         for space in &properties.lost {
             self.warnings.count(&format!("extended attributes {}.* are not kept", show(space)));
         }
-        let mut entry = Entry::new(&name, stat, &properties)?;
+        let dated = self.dated(stat);
+        let mut entry = Entry::new(&name, &dated, &properties)?;
         if kind == SFlag::S_IFLNK {
             entry.link = walk.read_link().context(|| "cannot read it")?.as_os_str().as_bytes().to_vec();
         }
         self.archive.add(&entry.to_bytes()?)?;
         if kind == SFlag::S_IFREG { self.content(walk, stat) } else { Ok(()) }
+    }
+
+    /// The same with a time that is late enough at most.
+    fn dated(&self, stat: &FileStat) -> FileStat {
+        let mut dated = *stat;
+        if let Some(latest) = self.latest.and_then(|latest| i64::try_from(latest).ok())
+            && (stat.st_mtime, stat.st_mtime_nsec) > (latest, 0)
+        {
+            (dated.st_mtime, dated.st_mtime_nsec) = (latest, 0);
+        }
+        dated
     }
 
     /// Adds the content of a regular file, which has to be what its header says.

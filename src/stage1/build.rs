@@ -48,6 +48,8 @@ pub struct Build<'a> {
     pub keep: bool,
     /// The time that the image is made at, in seconds since 1970.
     pub now: u64,
+    /// The latest time that a file of the image may have, likewise: later ones become this.
+    pub latest: Option<u64>,
 }
 
 /// What came of it.
@@ -156,6 +158,7 @@ impl Work<'_> {
             mounted: engine.isolation.mounted(),
             root: &root,
             now: self.build.now,
+            latest: self.build.latest,
             compression: engine.config.compression().into(),
             archive: &archive,
             progress: store.progress(),

@@ -170,7 +170,8 @@ fn a_device_in_the_place_of_the_manifest_is_not_opened() {
 
 #[test]
 fn the_same_changes_give_the_same_image_wherever_they_are_made() {
-    let script = "echo x >/etc/x; touch -d @7 /etc/x /etc; rm /bin/wget; touch -d @8 /bin; mkdir -p /a/b; touch -d @9 /a/b; touch -d @9 /a";
+    // Only what is older than SOURCE_DATE_EPOCH has its time set.
+    let script = "echo x >/etc/x; touch -d @3 /etc/x; rm /bin/wget; mkdir -p /a/b; ln -s x /etc/link";
     let mut ids = Vec::new();
     for kind in KINDS.into_iter().chain(KINDS) {
         let jetpack = or_skip!(pods(kind));

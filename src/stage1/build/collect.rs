@@ -17,7 +17,7 @@ use crate::stage0::compression::{Compression, encoder, processors};
 use crate::stage0::diff::{Difference, diff_knowing};
 use crate::stage0::image::Image;
 use crate::stage0::interruptible::Interruptible;
-use crate::stage0::pack::pack;
+use crate::stage0::pack::pack_as_of;
 use crate::sys::os::attrs;
 use crate::sys::rootfs::RootFs;
 use crate::sys::tree::{Walk, open_directory, open_path, open_regular, resolve_directory, stat_entry};
@@ -40,6 +40,8 @@ pub(super) struct Collect<'a> {
     pub(super) root: &'a RootFs,
     /// The time that the image is made at, in seconds since 1970.
     pub(super) now: u64,
+    /// The latest time that a file of the image may have, likewise.
+    pub(super) latest: Option<u64>,
     /// How the archive is compressed.
     pub(super) compression: Compression,
     /// Where the archive goes.
@@ -72,9 +74,14 @@ impl Collect<'_> {
         let mut out = encoder(self.compression, BufWriter::new(file), processors()).context(what)?;
         let json = manifest.to_json_pretty() + "\n";
         let packing = Step::begin(self.progress, "packing what the command changed", None);
-        let packed =
-            pack(json.as_bytes(), pod.as_fd(), &difference.selection(), packing.count(Interruptible(&mut out)))
-                .context(what)?;
+        let packed = pack_as_of(
+            self.latest,
+            json.as_bytes(),
+            pod.as_fd(),
+            &difference.selection(),
+            packing.count(Interruptible(&mut out)),
+        )
+        .context(what)?;
         out.finish().context(what)?;
         drop(packing);
         if !difference.sockets.is_empty() {
