@@ -124,6 +124,10 @@ pub fn mount_root(root: &RootFs, flags: MsFlags) -> Result<()> {
 /// Where the directories that this process has open can be named in a few bytes each.
 const OPEN_FILES: &str = "/proc/self/fd";
 
+/// What an upper layer shall not hold, whatever the kernel's defaults: hard links that join files of other layers, files
+/// without content, and directories under new names. It holds all that was written, and nothing of it depends on a lower layer.
+const PLAIN: &str = "index=off,metacopy=off,redirect_dir=off";
+
 /// Mounts an overlay of `lower`, the uppermost first, and a writable layer with its working directory.
 ///
 /// The kernel takes up to 500 layers, but only a page of options, into which thirty of their names would go. So each is
@@ -144,8 +148,15 @@ fn mount_overlay(lower: &[PathBuf], upper: Option<(&PathBuf, &PathBuf)>, target:
     let before = open(&PathBuf::from("."))?;
     nix::unistd::chdir(OPEN_FILES).call(|| format!("chdir({OPEN_FILES:?})"))?;
     let target = number(&target);
-    let mounted = mount(Some("overlay"), target.as_str(), Some("overlay"), flags, Some(options.as_str()))
-        .call(|| format!("mount(\"overlay\", {target:?}, {flags:?}, {options:?})"));
+    let mount_with = |options: &str| {
+        mount(Some("overlay"), target.as_str(), Some("overlay"), flags, Some(options))
+            .call(|| format!("mount(\"overlay\", {target:?}, {flags:?}, {options:?})"))
+    };
+    let mounted = match mount_with(&format!("{options},{PLAIN}")) {
+        // A kernel that does not know one of them does not do it either.
+        Err(e) if e.errno() == Errno::EINVAL => mount_with(&options),
+        other => other,
+    };
     nix::unistd::fchdir(&before).call(|| "fchdir(\".\")")?;
     mounted
 }
