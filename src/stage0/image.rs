@@ -201,6 +201,12 @@ impl Store {
         Ok(())
     }
 
+    /// Whether the manifest of a broken image, if that can be read, names the image called `id` as a dependency.
+    fn asks_for(&self, broken: &ImageId, id: &ImageId) -> bool {
+        let manifest = self.image_manifest(broken).ok().and_then(|bytes| ImageManifest::parse(&bytes).ok());
+        manifest.is_some_and(|manifest| manifest.dependencies.iter().any(|other| other.image_id.as_ref() == Some(id)))
+    }
+
     fn remove_image(&self, id: &ImageId, layers: &[String]) -> Result<()> {
         let _lock = self.change_images()?;
         let users = pod::users_of(self, id)?;
@@ -210,7 +216,9 @@ impl Store {
         }
         let what = || format!("cannot remove image {}", id.short());
         let images = self.list_images()?;
-        let dependents = dependencies::dependents(id, &images.whole);
+        let mut dependents = dependencies::dependents(id, &images.whole);
+        let broken = images.broken.iter().map(|(broken, _)| broken).filter(|broken| *broken != id);
+        dependents.extend(broken.filter(|broken| self.asks_for(broken, id)).map(|broken| broken.short().to_string()));
         if !dependents.is_empty() {
             return Err(Error::new(format!(
                 "image {} has images that depend on it: {}",

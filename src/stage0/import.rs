@@ -3,6 +3,7 @@
 //! Everything is made in a private directory; the image's directory gets its name last, by rename, when all of it is on the
 //! disk. So an image is either whole or not there.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -10,10 +11,10 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::dependencies;
-use super::image::{ARCHIVE, Image, MANIFEST, RECORD, Record};
+use super::image::{ARCHIVE, Image, MANIFEST, RECORD, Record, is_missing};
 use super::interruptible::Interruptible;
 use super::keystore::{Download, Policy, Verified};
-use super::render::{Rendered, Rendering, Whitelist};
+use super::render::{Rendered, Rendering, Whitelist, own_layers};
 use super::store::Store;
 use super::unpack::{Options, Unpacked, unpack};
 use crate::appc::{AcIdentifier, ImageId, ImageManifest};
@@ -84,13 +85,11 @@ impl Store {
             return Err(Error::new(format!("the image is called {}, not {name}", manifest.name)));
         }
         let id = ImageId::from_digest(&unpacked.id_digest);
-        if self.image_directory(&id).exists()
-            && let Ok(image) = self.read_image(&id)
-        {
+        if let Some(image) = self.whole_image(&id)? {
             return Ok(Imported { image, known: true, warnings: unpacked.warnings });
         }
         let mut record = record(verified, &unpacked);
-        let rendered = self.render(&staging, &unpacked, &manifest, &mut record)?;
+        let (rendered, dependencies) = self.render(&staging, &unpacked, &manifest, &mut record)?;
         let mut warnings = unpacked.warnings;
         if rendered.missing > 0 {
             warnings.push(match rendered.missing {
@@ -99,18 +98,18 @@ impl Store {
             });
         }
         let image = Image { id, manifest, record };
-        let known = !self.commit(staging, rendered, &image, &unpacked.manifest)?;
+        let known = !self.commit(staging, rendered, (&image, &unpacked.manifest), &dependencies)?;
         Ok(Imported { image, known, warnings })
     }
 
-    /// Renders the image, and writes down what it depends on and which layers it has.
+    /// Renders the image, and writes down what it depends on and which layers it has. Gives what it depends on, too.
     fn render(
         &self,
         own: &Staging,
         unpacked: &Unpacked,
         manifest: &ImageManifest,
         record: &mut Record,
-    ) -> Result<Rendered> {
+    ) -> Result<(Rendered, Vec<Image>)> {
         let whitelist = Whitelist::parse(&manifest.path_whitelist)?;
         let id = ImageId::from_digest(&unpacked.id_digest);
         // Nothing that this stands on goes while it is read.
@@ -127,9 +126,9 @@ impl Store {
             whitelist: whitelist.as_ref(),
         };
         let rendered = rendering.render()?;
-        record.dependencies = dependencies.into_iter().map(|image| image.id).collect();
+        record.dependencies = dependencies.iter().map(|image| image.id.clone()).collect();
         record.layers.clone_from(&rendered.layers);
-        Ok(rendered)
+        Ok((rendered, dependencies))
     }
 
     fn unpack_into(&self, verified: &Verified, tree: &Path) -> Result<Unpacked> {
@@ -140,15 +139,21 @@ impl Store {
         unpack(Interruptible(unpacking.count(verified.reader()?)), directory.as_fd(), &options)
     }
 
-    /// Gives the image its place; false if it had one.
-    fn commit(&self, own: Staging, rendered: Rendered, image: &Image, manifest: &[u8]) -> Result<bool> {
+    /// Gives the image its place, also that of a broken one; false if it is there already.
+    fn commit(
+        &self,
+        own: Staging,
+        rendered: Rendered,
+        (image, manifest): (&Image, &[u8]),
+        dependencies: &[Image],
+    ) -> Result<bool> {
         let what = || format!("cannot keep image {}", image.id.short());
         let _lock = self.change_images()?;
         let place = self.image_directory(&image.id);
-        if place.exists() {
+        if self.whole_image(&image.id)?.is_some() {
             return Ok(false);
         }
-        self.check_dependencies(image)?;
+        self.check_dependencies(dependencies)?;
         // The last moment: soon it is there.
         sys::signal::go_on().context(what)?;
         let directory = crate::storage::staging(self.root())?;
@@ -157,9 +162,13 @@ impl Store {
         fs::write(directory.path().join(RECORD), json).context(what)?;
         fs::rename(own.path().join(ARCHIVE), directory.path().join(ARCHIVE)).context(what)?;
         let own = image.record.layers.contains(&image.id.to_string()).then(|| (own, image.id.to_string()));
+        let in_use = if place.exists() { self.layers_in_use(&image.id)? } else { HashSet::new() };
         let mut steps = Steps::new();
         for (staging, name) in own.into_iter().chain(rendered.made) {
-            // Without the image nobody has it: a killed command left it, maybe with other dependencies.
+            // What nobody has, a killed command left, maybe with other dependencies.
+            if in_use.contains(&name) && self.storage().layers()?.contains(&name) {
+                continue;
+            }
             self.storage().remove_layer(&name)?;
             let undo = {
                 let name = name.clone();
@@ -167,20 +176,48 @@ impl Store {
             };
             steps.step("keep a layer", undo, || self.storage().commit_layer(staging, &name))?;
         }
-        steps.check(|| fs::rename(directory.path(), &place).context(what))?;
+        let broken = crate::storage::staging(self.root())?;
+        steps.check(|| match fs::rename(&place, broken.path().join("image")) {
+            Err(e) if !is_missing(&e) => Err(e).context(what),
+            // What was there was broken, and goes with its new place.
+            _ => fs::rename(directory.path(), &place).context(what),
+        })?;
         steps.keep();
         sys::os::sync_filesystem(&place).context(what)?;
         Ok(true)
     }
 
-    /// Checks that nobody has removed what the image depends on since it was rendered.
-    fn check_dependencies(&self, image: &Image) -> Result<()> {
-        match image.record.dependencies.iter().find(|id| !self.image_directory(id).exists()) {
-            None => Ok(()),
-            Some(gone) => {
-                Err(Error::new(format!("image {}, which it depends on, was removed meanwhile", gone.short())))
+    /// The image, if it is there with all that it stands on. What a broken one lacks, importing it again brings.
+    fn whole_image(&self, id: &ImageId) -> Result<Option<Image>> {
+        let Ok(image) = self.read_image(id) else { return Ok(None) };
+        let has_archive = self.image_directory(id).join(ARCHIVE).exists();
+        let layers = self.storage().layers()?;
+        Ok((has_archive && image.record.layers.iter().all(|layer| layers.contains(layer))).then_some(image))
+    }
+
+    /// Checks that nobody has removed what the image depends on since it was rendered, or imported it again, which may have given
+    /// it other layers.
+    fn check_dependencies(&self, dependencies: &[Image]) -> Result<()> {
+        for image in dependencies {
+            let what = |how| format!("image {}, which it depends on, was {how} meanwhile", image.id.short());
+            if !self.image_directory(&image.id).exists() {
+                return Err(Error::new(what("removed")));
+            }
+            if self.read_image(&image.id)?.record.layers != image.record.layers {
+                return Err(Error::new(what("made anew")).help("import the image again"));
             }
         }
+        Ok(())
+    }
+
+    /// The layers that pods may stand on though the image called `id` is broken.
+    fn layers_in_use(&self, id: &ImageId) -> Result<HashSet<String>> {
+        let mut used: HashSet<String> =
+            self.list_images()?.whole.into_iter().flat_map(|image| image.record.layers).collect();
+        if !super::pod::users_of(self, id)?.is_empty() {
+            used.extend(own_layers(id));
+        }
+        Ok(used)
     }
 }
 

@@ -231,6 +231,20 @@ fn a_dependency_that_goes_meanwhile_leaves_no_image_without_it() {
 }
 
 #[test]
+fn what_a_broken_image_names_as_its_dependency_stays() {
+    let jetpack = Jetpack::fake();
+    let base = jetpack.import(&image("base", "").finish());
+    let named = format!(r#"{{"imageName": "base", "imageID": "{base}"}}"#);
+    let top = jetpack.import(&depending("top", &named).finish());
+    std::fs::write(jetpack.store().join("images").join(&top).join("image.json"), "").expect("a broken record");
+    let said = jetpack.run(["destroy-image", "base"]).failure(125);
+    assert!(said.contains(&format!("has images that depend on it: {}", &top[..19])), "{said}");
+    jetpack.run(["destroy-image", &top]).success();
+    jetpack.run(["destroy-image", "base"]).success();
+    assert_eq!(jetpack.contents(), [""; 0]);
+}
+
+#[test]
 fn what_a_killed_command_rendered_goes_with_the_next_import() {
     let jetpack = Jetpack::fake();
     let base = jetpack.import(&image("base", "").finish());

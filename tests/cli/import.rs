@@ -166,3 +166,28 @@ fn an_image_whose_id_cannot_be_saved_is_not_kept_unless_it_was_here() {
     assert!(said.contains(&expected), "{said}");
     assert_eq!(jetpack.contents(), before);
 }
+
+#[test]
+fn an_image_that_is_broken_is_whole_when_it_is_imported_again() {
+    let jetpack = Jetpack::fake();
+    let path = jetpack.file("a.aci", &versioned("a", "1"));
+    let id = import(&jetpack, &path, &[]).success().stdout;
+    let before = jetpack.contents();
+    let (image, layer) =
+        (jetpack.store().join("images").join(id.trim()), jetpack.store().join("layers").join(id.trim()));
+    let breaks: [&dyn Fn(); 4] = [
+        &|| std::fs::write(image.join("image.json"), "").expect("a broken record"),
+        &|| std::fs::remove_file(image.join("manifest")).expect("it"),
+        &|| std::fs::remove_file(image.join("image.aci")).expect("it"),
+        &|| std::fs::remove_dir_all(&layer).expect("it"),
+    ];
+    for (n, damage) in breaks.iter().enumerate() {
+        damage();
+        let output = import(&jetpack, &path, &["--format", "json"]).success();
+        assert!(output.stdout.contains("\"known\": false"), "{n}: {}", output.stdout);
+        assert_eq!(jetpack.contents(), before, "{n}");
+        jetpack.run(["image-manifest", "a"]).success();
+        jetpack.run(["export", "a", "/dev/null"]).success();
+        assert!(layer.is_dir(), "{n}");
+    }
+}
