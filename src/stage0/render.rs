@@ -120,7 +120,8 @@ impl Rendering<'_> {
 
     /// Whether a stack of the dependencies' layers is what the dependencies are when laid on one another.
     fn can_be_stacked(&self) -> Result<bool> {
-        for image in self.dependencies.iter().skip(1) {
+        let mut seen = HashSet::new();
+        for image in self.dependencies.iter().skip(1).filter(|image| seen.insert(&image.id)) {
             let layers = &image.record.layers;
             if layers.iter().any(|layer| layer.starts_with(MASK)) {
                 return Ok(false);

@@ -19,10 +19,11 @@ impl Links {
         }
     }
 
-    /// The groups of two names or more, in the order of the walk.
-    fn groups(&self) -> HashMap<&Path, &[PathBuf]> {
-        let groups = self.0.values().filter(|group| group.len() > 1);
-        groups.flat_map(|group| group.iter().map(|path| (path.as_path(), group.as_slice()))).collect()
+    /// The names that are not alone, each with the number of its group, and the groups, in the order of the walk.
+    fn groups(&self) -> Groups<'_> {
+        let groups: Vec<&[PathBuf]> = self.0.values().map(Vec::as_slice).filter(|group| group.len() > 1).collect();
+        let names = groups.iter().enumerate().flat_map(|(n, group)| group.iter().map(move |path| (path.as_path(), n)));
+        (names.collect(), groups)
     }
 }
 
@@ -30,6 +31,14 @@ impl Links {
 /// has, too.
 pub(super) fn relinked(old: &Links, new: &Links) -> BTreeSet<PathBuf> {
     let (old, new) = (old.groups(), new.groups());
-    let differs = |path: &&&Path| old.get(**path) != new.get(**path);
-    old.keys().chain(new.keys()).filter(differs).map(|path| path.to_path_buf()).collect()
+    [(&old, &new), (&new, &old)].into_iter().flat_map(|(these, others)| joined_otherwise(these, others)).collect()
+}
+
+type Groups<'a> = (HashMap<&'a Path, usize>, Vec<&'a [PathBuf]>);
+
+/// The names of the groups that are not groups of the other tree. A group is compared once, however many names it has: with the
+/// one in which its first name is.
+fn joined_otherwise<'a>((_, these): &'a Groups<'a>, (names, others): &'a Groups<'a>) -> Vec<PathBuf> {
+    let is_same = |group: &&&[PathBuf]| names.get(group[0].as_path()).is_some_and(|n| others[*n] == **group);
+    these.iter().filter(|group| !is_same(group)).flat_map(|group| group.iter().cloned()).collect()
 }
