@@ -33,7 +33,7 @@ use nix::sys::stat::{FileStat, SFlag};
 use crate::error::{Context, Error, Result};
 use crate::sys::tree::{Walk, file_type};
 
-use super::pack::{Selection, shown};
+use super::pack::{Selection, check_name, shown};
 use compare::{Compared, compare};
 use links::Links;
 
@@ -224,6 +224,7 @@ impl Diff<'_> {
         } else if self.new.is(SFlag::S_IFSOCK) {
             self.found.sockets.push(path);
         } else {
+            check_name(&path)?;
             self.note_new(&path);
             self.found.remaining.push(path.clone());
             self.found.added.push(path);

@@ -127,6 +127,18 @@ pub(super) fn shown(path: &Path) -> String {
     format!("/{}", show(path.as_os_str().as_bytes()))
 }
 
+/// Checks that an archive can hold a path, before there are more below it.
+///
+/// # Errors
+/// It is too long.
+pub fn check_name(path: &Path) -> Result<()> {
+    if name_in_archive(path).len() > MAX_NAME {
+        let start: Vec<u8> = path.as_os_str().as_bytes().iter().copied().take(80).collect();
+        return Err(Error::new(format!("the name /{}… is longer than {MAX_NAME} bytes", show(&start))));
+    }
+    Ok(())
+}
+
 /// The archive as it is written.
 struct Archive<W> {
     out: W,
@@ -175,9 +187,7 @@ impl<W: Write> Pack<W> {
             return Ok(());
         }
         let name = name_in_archive(path);
-        if name.len() > MAX_NAME {
-            return Err(Error::new(format!("its name is longer than {MAX_NAME} bytes")));
-        }
+        check_name(path)?;
         self.files += 1;
         if stat.st_nlink > 1 && kind != SFlag::S_IFDIR {
             let identity = (stat.st_dev, stat.st_ino);

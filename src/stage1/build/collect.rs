@@ -17,7 +17,8 @@ use crate::stage0::compression::{Compression, encoder, processors};
 use crate::stage0::diff::{Difference, diff_knowing};
 use crate::stage0::image::Image;
 use crate::stage0::interruptible::Interruptible;
-use crate::stage0::pack::pack_as_of;
+use crate::stage0::pack::{check_name, pack_as_of};
+use crate::stage0::unpack::MAX_MANIFEST;
 use crate::sys::os::attrs;
 use crate::sys::rootfs::RootFs;
 use crate::sys::tree::{Walk, open_directory, open_path, open_regular, resolve_directory, stat_entry};
@@ -73,6 +74,11 @@ impl Collect<'_> {
         let file = File::options().write(true).create_new(true).open(self.archive).context(what)?;
         let mut out = encoder(self.compression, BufWriter::new(file), processors()).context(what)?;
         let json = manifest.to_json_pretty() + "\n";
+        if !manifest.path_whitelist.is_empty() && json.len() as u64 > MAX_MANIFEST {
+            return Err(Error::new(format!("the manifest has {} bytes, more than {MAX_MANIFEST}", json.len())).help(
+                "where files of the parent were removed, the manifest lists every path that is left: leave them there",
+            ));
+        }
         let packing = Step::begin(self.progress, "packing what the command changed", None);
         let packed = pack_as_of(
             self.latest,
@@ -113,7 +119,7 @@ impl Collect<'_> {
     }
 
     fn difference(&self, foreign: &Foreign<'_>, parent: BorrowedFd<'_>, pod: BorrowedFd<'_>) -> Result<Difference> {
-        let written = written(self.root)?;
+        let written = written(self.root, foreign)?;
         let untouched = |path: &Path| written.as_ref().is_some_and(|written| !written.contains(path));
         diff_knowing(parent, pod, &|path| foreign.has(path), &untouched)
     }
@@ -157,13 +163,18 @@ impl Collect<'_> {
 
 /// The paths of what is in the writable layer of an overlay: whatever is not there has the parent's content. Nothing is known of
 /// other roots, nor where a directory is another's under a new name.
-fn written(root: &RootFs) -> Result<Option<HashSet<PathBuf>>> {
+fn written(root: &RootFs, foreign: &Foreign<'_>) -> Result<Option<HashSet<PathBuf>>> {
     let RootFs::Overlay { upper, .. } = root else { return Ok(None) };
     let what = || format!("cannot read {}", upper.display());
     let opened = File::open(upper).context(what)?;
     let mut walk = Walk::new(opened.as_fd()).context(what)?;
     let mut found = HashSet::new();
     while let Some(stat) = walk.advance().context(what)? {
+        if foreign.has(walk.path()) {
+            walk.skip();
+            continue;
+        }
+        check_name(walk.path())?;
         found.insert(walk.path().to_owned());
         if crate::sys::tree::file_type(&stat) == nix::sys::stat::SFlag::S_IFDIR {
             let attributes = attrs::get_xattrs(walk.node().context(what)?).context(what)?;
