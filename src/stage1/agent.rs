@@ -47,6 +47,9 @@ const CONTROL: i32 = 5;
 /// The number of the descriptor of the program's protected copy.
 const EXE: i32 = 6;
 
+/// The number of SIGCONT.
+const CONTINUE: i32 = Signal::SIGCONT as i32;
+
 /// Runs the pod that the runner describes. `arguments` are those after [`COMMAND`]. Returns this process's exit code; what
 /// went wrong was told to the runner.
 pub fn main(arguments: &[String]) -> u8 {
@@ -152,7 +155,11 @@ impl Agent {
     /// Carries out what the runner orders. When the runner has gone, so does the pod.
     fn obey(&mut self, channel: &mut Channel) -> Result<()> {
         match hear::<Order>(channel)? {
-            Heard::Message(Order::Signal(number), _) => self.main.pid().into_iter().for_each(|pid| signal(pid, number)),
+            Heard::Message(Order::Signal(number), _) => {
+                self.main.pid().into_iter().for_each(|pid| signal(pid, number));
+                // Nobody in the pod holds up the end of what moves files by stopping it.
+                self.main.pid().filter(|_| self.main.moves_files()).into_iter().for_each(|pid| signal(pid, CONTINUE));
+            }
             Heard::Partial => {}
             Heard::Closed => {
                 let _ = self.main.pid().map(|pid| kill(pid, Signal::SIGKILL));

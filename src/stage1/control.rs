@@ -16,7 +16,7 @@ use super::message::{Event, Heard, Order, Request, Run, hear, send};
 use super::session::{Program, Session, catch_signals};
 use super::streams::{Streams, connect};
 use crate::error::{Context, Error, Result};
-use crate::stage2::AppSpec;
+use crate::stage2::{self, AppSpec};
 use crate::sys;
 use crate::sys::channel::Channel;
 use crate::sys::process::Exit;
@@ -85,12 +85,14 @@ impl Connection {
                 (Vec::from(fds), streams)
             }
         };
+        let program =
+            if matches!(app.program, stage2::Program::Transfer(_)) { Program::Moving } else { Program::Asked };
         let request = Request::Exec(Box::new(Run { app, size: sys::terminal::size(&stdin) }));
-        let mut session = Session::new(channel, Program::Asked, streams, catch_signals()?, warn);
+        let mut session = Session::new(channel, program, streams, catch_signals()?, warn);
         let served = session.hold(&request, fds);
         match (session.hang_up().finish(), served) {
             ((_, Some(outcome)), _) => outcome,
-            ((Program::Begun, None), _) => {
+            ((Program::Begun | Program::Moving, None), _) => {
                 warn(&format!("pod {pod} has ended, and the command with it"));
                 Ok(Exit::Signal(nix::sys::signal::Signal::SIGKILL as i32))
             }

@@ -1,7 +1,7 @@
 //! Between a person and a program in a pod, while it runs: events of the agent, signals, bytes between terminals.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
@@ -19,6 +19,9 @@ use crate::sys::terminal::KeptMode;
 
 /// How long the pod's terminal is left alone after it was hung up.
 const HUNG_UP: Duration = Duration::from_millis(50);
+
+/// How long the agent may leave somebody unanswered before he is told.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Signals that end nothing.
 pub(super) const HARMLESS: [Signal; 3] = [Signal::SIGWINCH, Signal::SIGCONT, Signal::SIGTSTP];
@@ -41,6 +44,8 @@ pub(super) enum Program {
     Asked,
     /// It was asked for and has begun.
     Begun,
+    /// It was asked for, and moves files: root of the pod may stop it, so what ends a program always ends the session.
+    Moving,
 }
 
 /// The time between the launch, or the request, and the end of the program.
@@ -54,6 +59,8 @@ pub(super) struct Session<'a> {
     streams: Streams,
     mode: Option<KeptMode>,
     outcome: Option<Result<Exit>>,
+    /// Since when the agent has been asked and has said nothing, until the person has been told.
+    unanswered: Option<Instant>,
     warn: &'a dyn Fn(&str),
 }
 
@@ -95,7 +102,8 @@ impl<'a> Session<'a> {
         signals: Signals,
         warn: &'a dyn Fn(&str),
     ) -> Session<'a> {
-        Session { channel, program, signals, relay: None, streams, mode: None, outcome: None, warn }
+        let unanswered = (program != Program::Own).then(Instant::now);
+        Session { channel, program, signals, relay: None, streams, mode: None, outcome: None, unanswered, warn }
     }
 
     /// Says the first message, with descriptors that are the pod's alone then, and serves until the program has ended.
@@ -107,6 +115,7 @@ impl<'a> Session<'a> {
         drop(fds);
         loop {
             let (events, signals) = self.wait()?;
+            self.note_silence(events);
             // First what the agent has said, whether or not it was seen above: a program that has begun gets its signals.
             let open = !(events || signals) || self.hear()?;
             if signals {
@@ -134,7 +143,8 @@ impl<'a> Session<'a> {
             wanted.extend(self.streams.interests());
         }
         let hung_up = self.relay.as_ref().is_some_and(Relay::pod_hung_up).then_some(HUNG_UP);
-        let patience = hung_up.into_iter().chain(self.streams.patience()).min();
+        let unanswered = self.unanswered.map(|asked| PATIENCE.saturating_sub(asked.elapsed()));
+        let patience = hung_up.into_iter().chain(unanswered).chain(self.streams.patience()).min();
         // Rounded up, so that the last part of a millisecond is not spent asking again and again.
         let whole = |time: Duration| PollTimeout::try_from(time.as_millis() + 1).unwrap_or(PollTimeout::MAX);
         let ready =
@@ -149,12 +159,22 @@ impl<'a> Session<'a> {
         Ok((ready[0], ready[1]))
     }
 
+    /// Tells the person, once, that the agent does not answer.
+    fn note_silence(&mut self, heard: bool) {
+        if heard {
+            self.unanswered = None;
+        }
+        if self.unanswered.take_if(|asked| asked.elapsed() >= PATIENCE).is_some() {
+            (self.warn)("the pod does not answer yet; its first process may have been stopped");
+        }
+    }
+
     fn forward_signals(&mut self) {
         for signal in self.signals.pending() {
             match signal {
                 Signal::SIGWINCH => self.resize(),
                 Signal::SIGTSTP => self.stop(),
-                other if self.program == Program::Asked && !HARMLESS.contains(&other) => {
+                other if matches!(self.program, Program::Asked | Program::Moving) && !HARMLESS.contains(&other) => {
                     self.outcome = self.outcome.take().or(Some(Ok(Exit::Signal(other as i32))));
                 }
                 other => {
@@ -199,6 +219,7 @@ impl<'a> Session<'a> {
             };
             match event {
                 Event::Terminal => self.connect_terminal(fds.into_iter().next())?,
+                Event::Started if self.program == Program::Moving => {}
                 Event::Started => self.program = Program::Begun,
                 Event::Warning(text) => (self.warn)(&text),
                 Event::Failed(told) => self.outcome = Some(Err(told.into())),

@@ -60,24 +60,32 @@ impl Child {
     }
 }
 
-/// Starts a process that does `work`, which ends with [`become_program`] or with what went wrong before it.
+/// Starts a process that does `work`, which ends with [`become_program`] or with what went wrong before it. By the descriptor
+/// that `work` gets, that is told.
 ///
 /// # Errors
 /// No process can be made.
-pub fn start(work: impl FnOnce() -> Error) -> Result<Child> {
+pub fn start(work: impl FnOnce(BorrowedFd<'_>) -> Error) -> Result<Child> {
     let (read, write) = sys::process::pipe().context(|| "cannot start the app")?;
     let child = || {
         // Above the descriptors that the app will have, so that arranging those leaves it alone.
         let Ok(report) = sys::process::duplicate_above(write.as_fd(), 2) else {
             return i32::from(Blame::Runtime.exit_code());
         };
-        let error = work();
-        // Without the report the exit code remains; there is nothing better to do here.
-        let _ = serde_json::to_writer(File::from(report), &Told::from(&error));
-        i32::from(error.exit_code())
+        let error = work(report.as_fd());
+        fail(report.as_fd(), &error)
     };
     let pid = sys::process::fork(child).context(|| "cannot start the app")?;
     Ok(Child { pid, report: read })
+}
+
+/// In a new process: ends it, with a report of what went wrong.
+pub fn fail(report: BorrowedFd<'_>, error: &Error) -> ! {
+    if let Ok(report) = report.try_clone_to_owned() {
+        // Without the report the exit code remains; there is nothing better to do here.
+        let _ = serde_json::to_writer(File::from(report), &Told::from(error));
+    }
+    sys::process::exit_now(i32::from(error.exit_code()))
 }
 
 /// In a new process: everything up to execve(2). Returns only when it fails.

@@ -65,16 +65,20 @@ pub enum Transfer {
     /// What is at `path` goes to standard output; if that is a link, what it leads to if `follow`, else the link.
     Give {
         /// A path.
-        path: String,
+        path: OsString,
         /// Whether a link at its end is followed.
         follow: bool,
+        /// Whether nobody is warned.
+        quiet: bool,
     },
     /// What comes on standard input goes to `path`.
     Take {
         /// A path.
-        path: String,
+        path: OsString,
         /// Whether it keeps its owners, and the rights that go with them.
         keep: bool,
+        /// Whether nobody is warned.
+        quiet: bool,
     },
 }
 

@@ -241,6 +241,18 @@ pub fn arrange_descriptors(fds: &[BorrowedFd<'_>]) -> Result<()> {
     super::os::close_on_exec_from(count)
 }
 
+/// Closes every descriptor above 2 but `kept`. For a process that has just been forked, and uses none of those that it has
+/// inherited.
+///
+/// # Errors
+/// Never on a kernel that has the call.
+pub fn close_all_but(kept: BorrowedFd<'_>) -> Result<()> {
+    let kept = u32::try_from(kept.as_raw_fd()).unwrap_or(u32::MAX);
+    let ranges = [(3, kept.saturating_sub(1)), (kept.saturating_add(1).max(3), u32::MAX)];
+    let mut ranges = ranges.into_iter().filter(|(first, last)| first <= last);
+    ranges.try_for_each(|(first, last)| super::os::close_range(first, last))
+}
+
 /// A copy of `fd` with a number above `above`, closed on exec.
 ///
 /// # Errors
@@ -325,6 +337,19 @@ mod tests {
         })
         .unwrap();
         assert_eq!(wait(birth.await_program(pid).unwrap()).unwrap(), Exit::Code(0));
+    }
+
+    #[test]
+    fn a_child_keeps_one_descriptor_and_no_other() {
+        let (read, write) = pipe().unwrap();
+        let pid = fork(|| {
+            let others = close_all_but(write.as_fd()).is_err() || nix::sys::stat::fstat(&read).is_ok();
+            i32::from(
+                others || nix::unistd::write(&write, b"x").is_err() || nix::sys::stat::fstat(std::io::stdin()).is_err(),
+            )
+        })
+        .unwrap();
+        assert_eq!(wait(pid).unwrap(), Exit::Code(0));
     }
 
     #[test]

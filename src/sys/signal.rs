@@ -194,6 +194,31 @@ pub fn reset_all() {
     let _ = SigSet::all().thread_unblock();
 }
 
+/// Ends this process by the signal with this number, whose default action must be that. Nothing happens if there is none.
+pub fn die_of(number: i32) {
+    if let Ok(signal) = Signal::try_from(number) {
+        reset_all();
+        let _ = nix::sys::signal::raise(signal);
+    }
+}
+
+/// As [`reset_all`], but what whoever started this process has it ignore stays ignored, as nohup(1) means it. SIGPIPE, which Rust ignores
+/// in any case, ends the process.
+pub fn reset_inherited() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator() {
+        // SAFETY: the default action runs no code of ours. KILL and STOP refuse, which is as it should be.
+        if let Ok(before) = unsafe { sigaction(signal, &default) }
+            && signal != Signal::SIGPIPE
+            && matches!(before.handler(), SigHandler::SigIgn)
+        {
+            // SAFETY: puts back what was there.
+            let _ = unsafe { sigaction(signal, &before) };
+        }
+    }
+    let _ = SigSet::all().thread_unblock();
+}
+
 /// Makes reads and writes of `fd` return at once.
 pub(crate) fn set_nonblocking(fd: &impl AsFd) -> Result<()> {
     let fd = fd.as_fd();

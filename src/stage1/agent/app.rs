@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 use crate::stage2::exec::{Child, Stdio, Surroundings, become_program, start};
 use crate::stage2::facts::Facts;
 use crate::stage2::resolve::{resolve, resolve_handler};
-use crate::stage2::{AppSpec, Work};
+use crate::stage2::{AppSpec, Program, Work};
 use crate::sys;
 use crate::sys::process::Exit;
 
@@ -51,6 +51,11 @@ impl Main {
     /// An app that has not begun. `standard` are its descriptors if it has no terminal.
     pub(super) fn new(app: AppSpec, facts: Facts, terminal: Option<PathBuf>, standard: [OwnedFd; 3]) -> Main {
         Main { app, facts, terminal, standard, stage: Stage::Program, child: None, warnings: Vec::new() }
+    }
+
+    /// Whether it moves files, in place of running a program.
+    pub(super) fn moves_files(&self) -> bool {
+        matches!(self.app.program, Program::Transfer(_))
     }
 
     /// Starts what comes first.
@@ -142,14 +147,14 @@ impl Main {
         let slave = self.open_slave()?;
         let output = |i: usize| slave.as_ref().map_or(self.standard[i].as_fd(), AsFd::as_fd);
         let stdio = Stdio { descriptors: [null.as_fd(), output(1), output(2)], controlling_terminal: false };
-        start(|| become_program(&spec, stdio, around))
+        start(|_| become_program(&spec, stdio, around))
     }
 
     fn start_program(&self, work: &Work, around: &Surroundings) -> Result<Child> {
         let slave = self.open_slave()?;
         let of = |i: usize| slave.as_ref().map_or(self.standard[i].as_fd(), AsFd::as_fd);
         let stdio = Stdio { descriptors: [of(0), of(1), of(2)], controlling_terminal: slave.is_some() };
-        start(|| perform(work, stdio, around))
+        start(|report| perform(work, stdio, around, report))
     }
 
     fn open_slave(&self) -> Result<Option<File>> {
