@@ -80,12 +80,7 @@ pub(super) fn connect(persons: [BorrowedFd<'_>; 3]) -> Result<([OwnedFd; 3], Str
     let mut streams = Streams::none();
     let input = streams.connect_input(persons[0]).context(|| cannot_give(0))?;
     let output = streams.connect_output(1, persons[1]).context(|| cannot_give(1))?;
-    let error = if is_same(persons[1], persons[2]).context(|| cannot_give(2))? {
-        // One pipe, so that what is written to both arrives in order.
-        output.try_clone().context(|| cannot_give(2))?
-    } else {
-        streams.connect_output(2, persons[2]).context(|| cannot_give(2))?
-    };
+    let error = streams.connect_error(persons, &output).context(|| cannot_give(2))?;
     Ok(([input, output, error], streams))
 }
 
@@ -145,6 +140,14 @@ impl Streams {
         let (sink, on_terminal, most) = reach(persons, true)?;
         self.flows.push(Flow::new(number, read, sink, on_terminal, most));
         Ok(write)
+    }
+
+    fn connect_error(&mut self, persons: [BorrowedFd<'_>; 3], output: &OwnedFd) -> std::io::Result<OwnedFd> {
+        if !is_harmless(persons[2])? && is_same(persons[1], persons[2])? {
+            // One pipe, so that what is written to both arrives in order.
+            return output.try_clone();
+        }
+        self.connect_output(2, persons[2])
     }
 
     /// What to wait for: of each stream, what is read and what is written.
