@@ -1,5 +1,6 @@
 //! Images in the store: finding, listing, removing.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
@@ -86,8 +87,10 @@ impl Store {
                 Err(error) => images.broken.push((id, error)),
             }
         }
-        images.whole.sort_by(|a, b| {
-            a.manifest.name.cmp(&b.manifest.name).then(b.record.imported.cmp(&a.record.imported)).then(a.id.cmp(&b.id))
+        // By their own clock several images have the same second; that of their files tells which was the last.
+        images.whole.sort_by_cached_key(|image| {
+            let written = fs::metadata(self.image_directory(&image.id).join(RECORD)).and_then(|found| found.modified());
+            (image.manifest.name.clone(), Reverse((image.record.imported, written.ok())), image.id.clone())
         });
         Ok(images)
     }
@@ -156,7 +159,6 @@ impl Store {
         }
         let wanted = Wanted::parse(reference)?;
         images.retain(|image| wanted.fits(&image.manifest));
-        images.sort_by(|a, b| b.record.imported.cmp(&a.record.imported).then(a.id.cmp(&b.id)));
         Ok(images)
     }
 

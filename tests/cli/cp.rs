@@ -34,7 +34,7 @@ fn files_go_both_ways() {
 
 #[test]
 fn a_running_pod_takes_and_gives_too() {
-    let jetpack = with_script("echo ready; while ! [ -e \"$0.d/stop\" ]; do sleep 0.05; done");
+    let jetpack = with_script("echo ready; while ! [ -e \"$0.d/stop\" ]; do sleep 0.05; done; sleep 2");
     let pod = jetpack.run(["prepare", "example.com/app"]).success().stdout.trim().to_owned();
     let mut child = jetpack.spawn(["run", &pod]);
     let mut line = String::new();

@@ -32,6 +32,15 @@ fn shown_id(jetpack: &Jetpack, reference: &str) -> String {
 }
 
 #[test]
+fn of_images_of_one_second_the_last_is_meant() {
+    let jetpack = Jetpack::fake();
+    for version in 0..6 {
+        let id = jetpack.import(&versioned("example.com/app", &version.to_string()));
+        assert_eq!(shown_id(&jetpack, "example.com/app"), id);
+    }
+}
+
+#[test]
 fn lists_are_for_people_or_for_programs() {
     let (jetpack, [one, two, beef]) = three();
     let days = |output: &str| {
