@@ -74,7 +74,7 @@ impl Isolation for Jail {
         let signal = Signal::try_from(signal).context(what)?;
         // A number may have become another's since.
         let now = self.processes(name, None)?;
-        let is_there = |process: &&Process| now.iter().any(|n| (n.pid, n.started) == (process.pid, process.started));
+        let is_there = |process: &&Process| now.iter().any(|n| (n.pid, &n.started) == (process.pid, &process.started));
         let send = || {
             sys::os::attach(name).map_err(|error| error.to_string())?;
             let mut failed = None;
