@@ -38,7 +38,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "command",
             "appc",
             "config",
-            // Locks, and files and paths inside a root; `is_root` and `testing` are for its tests.
+            // Locks, files and paths inside a root, and whether a signal ends long work on them; `is_root` and `testing` are for
+            // its tests.
             "sys::acl",
             "sys::is_root",
             "sys::lock",
@@ -46,6 +47,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "sys::os::sync_filesystem",
             "sys::paths",
             "sys::rootfs",
+            "sys::signal::go_on",
             "sys::testing",
             "sys::tree",
         ],
