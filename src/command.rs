@@ -3,28 +3,92 @@
 //! A program is named by its absolute path and gets no shell, no input, and an environment of one variable, `LC_ALL=C`. For
 //! each there are a pure function that reads its output and one that runs it.
 
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Deserialize;
 
 use crate::error::{Context, Error, Result};
 use crate::sys::processes::Process;
 
+pub mod zfs;
+
+/// How long a program may take that has little to do.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// Runs `program` and gives its standard output.
 ///
 /// # Errors
-/// It cannot be started, or its exit code is not 0; what it said on standard error is then the cause.
+/// It cannot be started, it hangs, or its exit code is not 0; what it said on standard error is then the cause.
 pub fn output(program: &str, arguments: &[&str]) -> Result<String> {
+    output_within(LIMIT, program, arguments)
+}
+
+/// The same for a program that may take this long, and is killed then.
+///
+/// # Errors
+/// As [`output`].
+pub fn output_within(limit: Duration, program: &str, arguments: &[&str]) -> Result<String> {
     let what = || format!("cannot run {program} {}", arguments.join(" "));
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().env("LC_ALL", "C").stdin(Stdio::null());
-    let output = command.output().context(what)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    command.args(arguments).env_clear().env("LC_ALL", "C");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context(what)?;
+    let Some((status, [stdout, stderr])) = ended(&mut child, Instant::now() + limit).context(what)? else {
+        // What the kernel itself holds dies later, and is nobody's to wait for.
+        let _ = child.kill();
+        let _ = child.try_wait();
+        return Err(Error::with_source(what(), format!("it did not end in {} seconds", limit.as_secs_f32())));
+    };
+    if status.success() {
+        return Ok(String::from_utf8_lossy(&stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::with_source(what(), format!("{}: {}", output.status, said.trim())))
+    let said = String::from_utf8_lossy(&stderr);
+    Err(Error::with_source(what(), format!("{status}: {}", said.trim())))
+}
+
+/// How a child ended, and what it said on standard output and standard error; none if it does not end in time. No thread is
+/// made, since this process may have to fork.
+fn ended(child: &mut Child, until: Instant) -> io::Result<Option<(ExitStatus, [Vec<u8>; 2])>> {
+    let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
+    let mut open: Vec<(usize, File)> =
+        pipes.into_iter().enumerate().filter_map(|(n, pipe)| Some((n, File::from(pipe?)))).collect();
+    let mut said = [Vec::new(), Vec::new()];
+    while !open.is_empty() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        let mut interests: Vec<PollFd<'_>> =
+            open.iter().map(|(_, pipe)| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)).collect();
+        match poll(&mut interests, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready: Vec<bool> = interests.iter().map(|interest| interest.any().unwrap_or(false)).collect();
+        let mut still = Vec::new();
+        for ((number, mut pipe), ready) in open.into_iter().zip(ready) {
+            let mut bytes = [0; 16384];
+            let count = if ready { Some(pipe.read(&mut bytes)?) } else { None };
+            said[number].extend_from_slice(&bytes[..count.unwrap_or(0)]);
+            if count != Some(0) {
+                still.push((number, pipe));
+            }
+        }
+        open = still;
+    }
+    loop {
+        match child.try_wait()? {
+            Some(status) => return Ok(Some((status, said))),
+            None if Instant::now() > until => return Ok(None),
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
 }
 
 /// How many rules the devfs ruleset `number` has (devfs(8)). An empty one hides nothing.
@@ -119,6 +183,30 @@ mod tests {
         let error = output("/bin/sh", &["-c", "echo no >&2; exit 3"]).unwrap_err();
         assert!(error.one_line().ends_with("exit status: 3: no"), "{}", error.one_line());
         assert!(output("/nonexistent", &[]).is_err());
+        // More than a pipe holds, on both at once.
+        let much = output(
+            "/bin/sh",
+            &["-c", "i=0; while [ $i -lt 9999 ]; do echo 0123456789; echo 0123456789 >&2; i=$((i+1)); done"],
+        );
+        assert_eq!(much.unwrap().len(), 11 * 9999);
+    }
+
+    #[test]
+    fn what_hangs_is_killed() {
+        let scratch = crate::sys::testing::Scratch::new();
+        let pid = scratch.path().join("pid");
+        for how in ["exec sleep 300", "exec >/dev/null 2>&1; exec sleep 300"] {
+            let script = format!("echo $$ >{}; {how}", pid.display());
+            let error = output_within(Duration::from_millis(500), "/bin/sh", &["-c", &script]).unwrap_err();
+            assert!(error.one_line().ends_with("it did not end in 0.5 seconds"), "{}", error.one_line());
+            let pid = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+            // It is a child of this process: gone, or waiting to be asked how it ended.
+            let pid = nix::unistd::Pid::from_raw(pid);
+            assert!(
+                nix::sys::wait::waitpid(pid, None)
+                    .is_ok_and(|how| matches!(how, nix::sys::wait::WaitStatus::Signaled(..)))
+            );
+        }
     }
 
     #[test]

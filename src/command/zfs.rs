@@ -1,0 +1,159 @@
+//! zfs(8), the stable interface of every ZFS: exit codes and columns are read, messages never.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::output_within;
+use crate::error::{Error, Result};
+
+/// Where systems have the program.
+const PLACES: [&str; 3] = ["/sbin/zfs", "/usr/sbin/zfs", "/usr/local/sbin/zfs"];
+
+/// How long one command may take: destroying and unmounting wait for the disks.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A property and its value.
+pub type Property<'a> = (&'a str, &'a str);
+
+/// The program.
+#[derive(Clone, Copy, Debug)]
+pub struct Zfs {
+    program: &'static str,
+}
+
+impl Zfs {
+    /// Looks for the program.
+    ///
+    /// # Errors
+    /// It is not on this host.
+    pub fn find() -> Result<Zfs> {
+        let found = PLACES.into_iter().find(|place| Path::new(place).exists());
+        found.map(|program| Zfs { program }).ok_or_else(|| {
+            Error::new("zfs(8) is not on this host")
+                .help("install OpenZFS, or unset `root.zfs` (`storage = dir` works on every filesystem)")
+        })
+    }
+
+    /// Makes a dataset; those above it too.
+    ///
+    /// # Errors
+    /// It is there, or has a property that this ZFS does not know.
+    pub fn create(&self, dataset: &str, properties: &[Property<'_>]) -> Result<()> {
+        self.run(&with_properties(&["create", "-p"], properties, &[dataset]))
+    }
+
+    /// Makes a dataset that begins as `snapshot`.
+    ///
+    /// # Errors
+    /// The one is there, or the other is not.
+    pub fn clone_of(&self, snapshot: &str, dataset: &str, properties: &[Property<'_>]) -> Result<()> {
+        self.run(&with_properties(&["clone"], properties, &[snapshot, dataset]))
+    }
+
+    /// Makes a snapshot: `dataset@name`.
+    ///
+    /// # Errors
+    /// It is there, or the dataset is not.
+    pub fn snapshot(&self, snapshot: &str) -> Result<()> {
+        self.run(&["snapshot".to_owned(), snapshot.to_owned()])
+    }
+
+    /// Gives a dataset another name.
+    ///
+    /// # Errors
+    /// It is in use, or the new name is taken.
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.run(&["rename".to_owned(), from.to_owned(), to.to_owned()])
+    }
+
+    /// Sets a property.
+    ///
+    /// # Errors
+    /// The dataset is not there, or does not know the property.
+    pub fn set(&self, dataset: &str, (name, value): Property<'_>) -> Result<()> {
+        self.run(&["set".to_owned(), format!("{name}={value}"), dataset.to_owned()])
+    }
+
+    /// Mounts a dataset where its properties say.
+    ///
+    /// # Errors
+    /// It is mounted already, or something is in the way.
+    pub fn mount(&self, dataset: &str) -> Result<()> {
+        self.run(&["mount".to_owned(), dataset.to_owned()])
+    }
+
+    /// Takes the mount of a dataset off.
+    ///
+    /// # Errors
+    /// It is in use, or not mounted.
+    pub fn unmount(&self, dataset: &str) -> Result<()> {
+        self.run(&["unmount".to_owned(), dataset.to_owned()])
+    }
+
+    /// Destroys a dataset with its snapshots and all below it.
+    ///
+    /// # Errors
+    /// It is not there or in use, or others are clones of it.
+    pub fn destroy(&self, dataset: &str) -> Result<()> {
+        self.run(&["destroy".to_owned(), "-r".to_owned(), dataset.to_owned()])
+    }
+
+    /// These columns of a dataset and of those up to `depth` levels below it; what a dataset does not have is `-`.
+    ///
+    /// # Errors
+    /// There is no such dataset.
+    pub fn list<const N: usize>(&self, dataset: &str, depth: u32, columns: [&str; N]) -> Result<Vec<[String; N]>> {
+        let (depth, columns) = (depth.to_string(), columns.join(","));
+        let arguments = ["list", "-H", "-t", "filesystem", "-d", &depth, "-o", &columns, dataset];
+        rows(&output_within(LIMIT, self.program, &arguments)?)
+    }
+
+    /// Whether there is such a dataset.
+    pub fn exists(&self, dataset: &str) -> bool {
+        self.list(dataset, 0, ["name"]).is_ok()
+    }
+
+    fn run(&self, arguments: &[String]) -> Result<()> {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        output_within(LIMIT, self.program, &arguments).map(drop)
+    }
+}
+
+fn with_properties(command: &[&str], properties: &[Property<'_>], names: &[&str]) -> Vec<String> {
+    let mut arguments: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
+    for (name, value) in properties {
+        arguments.extend(["-o".to_owned(), format!("{name}={value}")]);
+    }
+    arguments.extend(names.iter().map(|&name| name.to_owned()));
+    arguments
+}
+
+/// Reads rows whose columns are separated by tabs.
+fn rows<const N: usize>(text: &str) -> Result<Vec<[String; N]>> {
+    let row = |line: &str| {
+        let columns: Vec<String> = line.split('\t').map(str::to_owned).collect();
+        columns.try_into().map_err(|_| Error::new(format!("cannot understand zfs(8): {line:?}")))
+    };
+    text.lines().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_words() {
+        let words = with_properties(&["clone"], &[("canmount", "noauto"), ("a:b", "c d")], &["p/x@seal", "p/y"]);
+        assert_eq!(words, ["clone", "-o", "canmount=noauto", "-o", "a:b=c d", "p/x@seal", "p/y"]);
+    }
+
+    #[test]
+    fn columns_are_read_and_nonsense_is_refused() {
+        let found: Vec<[String; 2]> = rows("tank\t/a b\ntank/x\t-\n").unwrap();
+        assert_eq!(found, [["tank", "/a b"], ["tank/x", "-"]]);
+        assert_eq!(rows::<1>("").unwrap(), [[""; 1]; 0]);
+        for text in ["tank", "tank\ta\tb", "\n"] {
+            assert!(rows::<2>(text).is_err(), "{text:?}");
+        }
+    }
+}
