@@ -173,6 +173,8 @@ impl Store {
         steps.step("write the pod down", forget, || fs::rename(embryo.path(), &preparing).context(what))?;
         // From here on the pod keeps its images from being removed.
         drop(images);
+        let remove = || self.storage().remove_pod(&name);
+        steps.step("make the place of its roots", remove, || self.storage().create_pod(&name))?;
         for app in &plan.apps {
             let remove = || self.storage().remove_pod(&name);
             steps.step("make an app's root", remove, || self.storage().create_root(&name, &app.name, &app.layers))?;
@@ -332,8 +334,9 @@ impl Store {
     pub fn begin_run(&self, locked: &mut LockedPod) -> Result<()> {
         let id = locked.pod.id;
         match locked.pod.state {
-            State::Exited => {}
+            State::Exited => self.storage().open_pod(&id.to_string())?,
             State::Prepared => {
+                self.storage().open_pod(&id.to_string())?;
                 let directory = place_of(self, RUN, id);
                 fs::rename(&locked.pod.directory, &directory).context(|| format!("cannot begin to run pod {id}"))?;
                 locked.pod.directory = directory;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 
-use crate::config::{Config, StorageKind};
+use crate::config::{Config, Origin, StorageKind};
 use crate::error::{Context, Error, Result};
 use crate::progress::{Progress, Silent};
-use crate::storage::{self, Layout, Storage};
+use crate::storage::{self, Layout, Setting, Settings, Storage};
 use crate::sys::lock::Lock;
 
 /// The version of the layout that this program reads and writes.
@@ -42,9 +42,19 @@ impl Store {
         let root = config.root_path();
         match Store::open(config) {
             Err(_) if !marker(&root).exists() => {}
-            opened => return Ok((opened?, false)),
+            opened => {
+                let store = opened?;
+                store.storage.establish(true)?;
+                return Ok((store, false));
+            }
         }
         let storage = backend(config, &root)?;
+        check_free(&root)?;
+        storage.establish(false)?;
+        if marker(&root).exists() {
+            // A pool that came from another host.
+            return Ok((Store::open(config)?, false));
+        }
         check_free(&root)?;
         let own = ["images", "state"].map(|name| root.join(name));
         make_directory(&root)?;
@@ -213,10 +223,31 @@ fn backend(config: &Config, root: &Path) -> Result<Box<dyn Storage>> {
     match config.storage() {
         StorageKind::Overlay => Ok(Box::new(storage::Overlay::new(root))),
         StorageKind::Dir => Ok(Box::new(storage::Dir::new(root))),
-        StorageKind::Zfs => Err(Error::new("this version keeps no images and pods in ZFS datasets")
-            .help("set `storage = dir` in jetpack.conf (plain directories, on any filesystem, a ZFS one included)")),
+        StorageKind::Zfs => Ok(Box::new(storage::Zfs::new(root, datasets(config))?)),
         #[cfg(feature = "testing")]
         StorageKind::Fake => Ok(Box::new(storage::Dir::fake(root))),
+    }
+}
+
+/// What the configuration says of datasets.
+fn datasets(config: &Config) -> Settings {
+    let all = config.entries();
+    let of = |prefix: &str| {
+        let set = all.iter().filter_map(|entry| Some((entry.key.strip_prefix(prefix)?, entry)));
+        let set =
+            set.filter(|(name, entry)| !entry.value.is_empty() && format!("{prefix}{name}") != "root.zfs.mountpoint");
+        set.map(|(name, entry)| Setting {
+            name: name.to_owned(),
+            value: entry.value.to_owned(),
+            default: entry.origin == Origin::Default,
+        })
+        .collect()
+    };
+    Settings {
+        dataset: config.get("root.zfs").unwrap_or_default().to_owned(),
+        root: of("root.zfs."),
+        images: of("images.zfs."),
+        pods: of("pods.zfs."),
     }
 }
 

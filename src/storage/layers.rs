@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::zfs::Unfinished;
 use super::{EmptyVolume, Layout};
 use crate::error::{Context, Result};
 use crate::sys;
@@ -13,6 +14,9 @@ use crate::sys::lock::Lock;
 #[derive(Debug)]
 pub struct Staging {
     path: PathBuf,
+    tree: PathBuf,
+    /// Where the tree is in a dataset of its own; it goes before the lock does.
+    dataset: Option<Unfinished>,
     _lock: Lock,
 }
 
@@ -24,7 +28,19 @@ impl Staging {
         let _making = Lock::shared(&layout.staging()).context(what)?;
         fs::DirBuilder::new().mode(0o700).create(&path).context(what)?;
         let lock = Lock::exclusive(&path).context(what)?;
-        Ok(Staging { path, _lock: lock })
+        Ok(Staging { tree: path.join("tree"), path, dataset: None, _lock: lock })
+    }
+
+    /// The same with its tree elsewhere, in a dataset that goes with it.
+    pub(super) fn in_dataset(self, tree: PathBuf, dataset: Unfinished) -> Staging {
+        let mut staging = self;
+        (staging.tree, staging.dataset) = (tree, Some(dataset));
+        staging
+    }
+
+    /// The dataset that goes with it.
+    pub(super) fn dataset(&self) -> Option<&Unfinished> {
+        self.dataset.as_ref()
     }
 
     /// The directory itself, for files that go with the tree.
@@ -34,7 +50,7 @@ impl Staging {
 
     /// Where the tree goes.
     pub fn tree(&self) -> PathBuf {
-        self.path.join("tree")
+        self.tree.clone()
     }
 }
 
@@ -127,16 +143,15 @@ pub(super) fn remove(layout: &Layout, name: &str) -> Result<()> {
     sys::paths::remove_tree(staging.path()).context(what)
 }
 
-/// Makes the directory of a volume. Its owner is left out where owners are not kept.
-pub(super) fn create_volume(layout: &Layout, pod: &str, volume: &EmptyVolume<'_>, keeps_owners: bool) -> Result<()> {
-    let at = layout.volume(pod, volume.name);
+/// Makes the directory of a volume at `at`. Its owner is left out where owners are not kept.
+pub(super) fn create_volume(at: &Path, volume: &EmptyVolume<'_>, keeps_owners: bool) -> Result<()> {
     let what = || format!("cannot make the volume {} in {}", volume.name, at.display());
-    fs::create_dir_all(&at).context(what)?;
+    fs::create_dir_all(at).context(what)?;
     if keeps_owners {
-        std::os::unix::fs::chown(&at, Some(volume.uid), Some(volume.gid)).context(what)?;
+        std::os::unix::fs::chown(at, Some(volume.uid), Some(volume.gid)).context(what)?;
     }
     // Afterwards, since a change of the owner clears the set-id bits.
-    fs::set_permissions(&at, fs::Permissions::from_mode(volume.mode)).context(what)
+    fs::set_permissions(at, fs::Permissions::from_mode(volume.mode)).context(what)
 }
 
 /// Removes the directories of a pod.

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `overlay` | a directory | an overlayfs stack over its layers, mounted by the pod itself |
 //! | `dir` | a directory | a copy of its one layer; works on every filesystem |
+//! | `zfs` | a dataset | a clone of its one layer's dataset |
 
 use std::path::{Path, PathBuf};
 
@@ -22,11 +23,13 @@ mod overlay;
 #[cfg(test)]
 mod tests;
 mod view;
+mod zfs;
 
 pub use dir::Dir;
 pub use layers::{Staging, staging, sweep};
 pub use overlay::Overlay;
 pub use view::{Tree, view};
+pub use zfs::{Setting, Settings, Zfs};
 
 /// Keeps layers and makes roots of them.
 pub trait Storage {
@@ -35,6 +38,16 @@ pub trait Storage {
 
     /// The directories of the store. What is kept in plain directories needs no more than these: the functions below do it.
     fn layout(&self) -> &Layout;
+
+    /// Makes or finds what the store's directory itself stands on, before `init` puts anything there. Where that is on a disk
+    /// that came from another host, the store is there afterwards. Where a store is in that directory already, it is only checked
+    /// that it is the one that is meant.
+    ///
+    /// # Errors
+    /// The host cannot do it, or something else is in that place.
+    fn establish(&self, _is_there: bool) -> Result<()> {
+        Ok(())
+    }
 
     /// Whether the host can do it, at the place where the store is; called once, by `init`, when the store's directories
     /// are there.
@@ -73,6 +86,14 @@ pub trait Storage {
         self.layout().layer(name)
     }
 
+    /// The same, when its files can be seen there: a dataset may have to be mounted first.
+    ///
+    /// # Errors
+    /// It is missing, or cannot be mounted.
+    fn open_layer(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.layer(name))
+    }
+
     /// The names of all layers.
     ///
     /// # Errors
@@ -89,6 +110,14 @@ pub trait Storage {
         layers::remove(self.layout(), name)
     }
 
+    /// Makes the place of a pod's roots and volumes.
+    ///
+    /// # Errors
+    /// The disk fails or is full.
+    fn create_pod(&self, _pod: &str) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes the root of an app from `layers`, the lowest first.
     ///
     /// # Errors
@@ -103,12 +132,21 @@ pub trait Storage {
     /// # Errors
     /// The disk fails or is full.
     fn create_volume(&self, pod: &str, volume: &EmptyVolume<'_>) -> Result<()> {
-        layers::create_volume(self.layout(), pod, volume, self.keeps_owners())
+        layers::create_volume(&self.layout().volume(pod, volume.name), volume, self.keeps_owners())
     }
 
     /// Where the volume is that [`Storage::create_volume`] made.
     fn volume(&self, pod: &str, name: &str) -> PathBuf {
         self.layout().volume(pod, name)
+    }
+
+    /// Sees to it that the files of a pod's roots and volumes are where [`Storage::root`] and [`Storage::volume`] say: datasets
+    /// are not mounted after a boot.
+    ///
+    /// # Errors
+    /// One is missing, or cannot be mounted.
+    fn open_pod(&self, _pod: &str) -> Result<()> {
+        Ok(())
     }
 
     /// Removes all roots and volumes of a pod; a pod that has none is no error.

@@ -9,11 +9,55 @@ use crate::sys::testing::{Scratch, skipped_without_root};
 
 /// A store of one backend.
 struct Place {
-    scratch: Scratch,
     storage: Box<dyn Storage>,
+    _pool: Option<Pool>,
+    scratch: Scratch,
+}
+
+/// A dataset of the pool that the tests may use: tests/zfs.sh makes one, and says so in `JETPACK_TEST_ZFS`.
+struct Pool(String);
+
+impl Pool {
+    #[expect(clippy::print_stdout, reason = "`make check` shows and counts such lines")]
+    fn new() -> Option<Pool> {
+        static TOLD: std::sync::Once = std::sync::Once::new();
+        let Ok(pool) = std::env::var("JETPACK_TEST_ZFS") else {
+            TOLD.call_once(|| println!("skipped: zfs: needs a pool, which tests/zfs.sh makes"));
+            return None;
+        };
+        Some(Pool(format!("{pool}/unit-{}", uuid::Uuid::new_v4())))
+    }
+
+    /// The backend of a store in a new dataset that is mounted at `root`.
+    fn storage(&self, root: &Path) -> Zfs {
+        let settings = Settings { dataset: self.0.clone(), ..Settings::default() };
+        Zfs::new(root, settings).unwrap()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let zfs = crate::command::zfs::Zfs::find().unwrap();
+        // A test that failed has told enough.
+        let gone = (0..50).any(|_| {
+            zfs.destroy(&self.0).is_ok() || !zfs.exists(&self.0) || {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                false
+            }
+        });
+        assert!(gone || std::thread::panicking(), "{} is busy", self.0);
+    }
 }
 
 impl Place {
+    fn new(storage: Box<dyn Storage>, pool: Option<Pool>, scratch: Scratch) -> Place {
+        storage.establish(false).unwrap();
+        for directory in Layout::new(&scratch.rootfs()).directories() {
+            fs::create_dir_all(directory).unwrap();
+        }
+        Place { storage, _pool: pool, scratch }
+    }
+
     fn root(&self) -> PathBuf {
         self.scratch.rootfs()
     }
@@ -24,6 +68,10 @@ impl Place {
         for directory in Layout::new(&self.root()).directories() {
             let entries = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().path());
             found.extend(entries.map(|path| path.strip_prefix(self.root()).unwrap().display().to_string()));
+        }
+        // What is in a dataset is not in its mount point.
+        if self.storage.name() == "zfs" {
+            found.retain(|path| !path.starts_with("layers/new."));
         }
         found.sort();
         found
@@ -52,16 +100,18 @@ fn on_each(test: impl Fn(&Place)) {
         #[cfg(feature = "testing")]
         |root| Box::new(Dir::fake(root)),
     ];
+    let run = |place: &Place| {
+        println!("backend: {}", place.storage.name());
+        test(place);
+        place.scratch.assert_outside_is_untouched(place.storage.name());
+    };
     for make in backends {
         let scratch = Scratch::new();
-        let storage = make(&scratch.rootfs());
-        for directory in Layout::new(&scratch.rootfs()).directories() {
-            fs::create_dir(directory).unwrap();
-        }
-        println!("backend: {}", storage.name());
-        let place = Place { scratch, storage };
-        test(&place);
-        place.scratch.assert_outside_is_untouched(place.storage.name());
+        run(&Place::new(make(&scratch.rootfs()), None, scratch));
+    }
+    if let Some(pool) = Pool::new() {
+        let scratch = Scratch::new();
+        run(&Place::new(Box::new(pool.storage(&scratch.rootfs())), Some(pool), scratch));
     }
 }
 
@@ -168,6 +218,7 @@ fn a_root_is_made_of_its_layer_and_is_the_pods_own() {
     on_each(|place| {
         place.layer("one", "hello");
         let layers = ["one".to_owned()];
+        place.storage.create_pod("pod").unwrap();
         place.storage.create_root("pod", "web", &layers).unwrap();
         let root = place.storage.root("pod", "web", &layers);
         assert!(root.path().starts_with(place.root().join("pods/pod")), "{root:?}");
@@ -199,6 +250,7 @@ fn apps_and_pods_are_apart_and_go_with_their_pod() {
     on_each(|place| {
         place.layer("one", "hello");
         let layers = ["one".to_owned()];
+        ["a", "b"].iter().for_each(|pod| place.storage.create_pod(pod).unwrap());
         for (pod, app) in [("a", "web"), ("a", "db"), ("b", "web")] {
             place.storage.create_root(pod, app, &layers).unwrap();
             if let Some(path) = shown(&place.storage.root(pod, app, &layers)) {
@@ -222,6 +274,7 @@ fn a_volume_is_empty_and_goes_with_its_pod() {
     on_each(|place| {
         let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         let volume = EmptyVolume { name: "data", mode: 0o1770, uid: own.0, gid: own.1 };
+        place.storage.create_pod("pod").unwrap();
         place.storage.create_volume("pod", &volume).unwrap();
         let at = place.storage.volume("pod", "data");
         let found = fs::metadata(&at).unwrap();
@@ -241,10 +294,32 @@ fn a_volume_is_empty_and_goes_with_its_pod() {
 fn a_root_of_a_layer_that_is_missing_is_an_error_that_can_be_undone() {
     on_each(|place| {
         for layers in [&["none".to_owned()][..], &[]] {
+            place.storage.create_pod("pod").unwrap();
             place.storage.create_root("pod", "web", layers).unwrap_err();
             place.storage.remove_pod("pod").unwrap();
             assert_eq!(place.contents(), [""; 0]);
         }
+    });
+}
+
+#[test]
+fn a_layer_of_which_there_are_clones_is_not_removed() {
+    on_each(|place| {
+        if place.storage.name() != "zfs" {
+            return;
+        }
+        place.layer("one", "hello");
+        place.storage.create_pod("pod").unwrap();
+        place.storage.create_root("pod", "web", &["one".to_owned()]).unwrap();
+        let error = place.storage.remove_layer("one").unwrap_err().one_line();
+        assert!(
+            error.contains("/images/one: there are clones of it: ") && error.ends_with("/pods/pod/app.web"),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(place.storage.layer("one").join("etc/motd")).unwrap(), "hello");
+        place.storage.remove_pod("pod").unwrap();
+        place.storage.remove_layer("one").unwrap();
+        assert_eq!(place.contents(), [""; 0]);
     });
 }
 
@@ -268,6 +343,7 @@ fn trees_are_looked_at_together_and_answers_come_back() {
         }
         place.layer("one", "hello");
         let layers = ["one".to_owned()];
+        place.storage.create_pod("pod").unwrap();
         place.storage.create_root("pod", "web", &layers).unwrap();
         let root = place.storage.root("pod", "web", &layers);
         let motd = |tree: &Path| fs::read_to_string(tree.join("etc/motd")).context(|| "cannot read");

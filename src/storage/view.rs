@@ -48,7 +48,9 @@ pub fn view<T: Serialize + DeserializeOwned>(
     };
     let root = |(n, tree): (usize, &Tree)| match tree {
         Tree::Root(root) => Ok(root.clone()),
-        Tree::Layers(layers) => stack(n, layers.iter().map(|layer| storage.layer(layer)).collect()),
+        Tree::Layers(layers) => {
+            stack(n, layers.iter().map(|layer| storage.open_layer(layer)).collect::<Result<Vec<_>>>()?)
+        }
         Tree::Directories(directories) => stack(n, directories.clone()),
     };
     let roots = trees.iter().enumerate().map(root).collect::<Result<Vec<_>>>()?;

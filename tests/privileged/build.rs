@@ -7,11 +7,8 @@ use std::process::{Child, Stdio};
 use super::images::{Image, NAME, base};
 use super::pods;
 use crate::support::bounded::ended;
-use crate::support::command::{Jetpack, Output, or_skip, skip};
+use crate::support::command::{Jetpack, Output, or_skip, skip, storages};
 use crate::support::host::Snapshot;
-
-/// The kinds of storage.
-const KINDS: [&str; 2] = ["overlay", "dir"];
 
 /// A new build directory with a manifest of this name.
 fn directory(jetpack: &Jetpack, name: &str) -> PathBuf {
@@ -45,7 +42,7 @@ fn names(jetpack: &Jetpack, id: &str) -> Vec<String> {
 
 #[test]
 fn the_command_is_roots_in_a_pod_of_its_own() {
-    for kind in KINDS {
+    for kind in storages() {
         let jetpack = or_skip!(pods(kind));
         let directory = directory(&jetpack, "new");
         std::os::unix::fs::lchown(directory.join("manifest.json"), Some(12), Some(34)).expect("its owner");
@@ -71,7 +68,8 @@ fn the_command_is_roots_in_a_pod_of_its_own() {
 
 #[test]
 fn what_is_built_runs_and_is_built_upon_here_and_elsewhere() {
-    for (kind, other) in [("overlay", "dir"), ("dir", "overlay")] {
+    let kinds = storages();
+    for (kind, other) in kinds.iter().zip(kinds.iter().cycle().skip(1)) {
         let jetpack = or_skip!(pods(kind));
         let one = directory(&jetpack, "one");
         let first =
@@ -98,7 +96,7 @@ fn what_is_built_runs_and_is_built_upon_here_and_elsewhere() {
 
 #[test]
 fn what_the_runtime_makes_is_never_part_of_an_image() {
-    for kind in KINDS {
+    for kind in storages() {
         // Without any of the directories that are mounted upon, and without /etc.
         let without = ["proc", "sys", "dev", "etc"];
         let jetpack = or_skip!(Image::new(None, &without).and_then(|image| image.into_store(kind)));
@@ -128,7 +126,7 @@ fn what_the_runtime_makes_is_never_part_of_an_image() {
 
 #[test]
 fn the_hosts_resolver_is_never_part_of_an_image_wherever_etc_is() {
-    for kind in KINDS {
+    for kind in storages() {
         let image = Image::new(None, &["etc"]).map(|image| {
             image.directory("usr/etc", 0o755).file("usr/etc/motd", 0o644, b"hello").symlink("etc", "usr/etc")
         });
@@ -155,7 +153,7 @@ fn the_hosts_resolver_is_never_part_of_an_image_wherever_etc_is() {
 
 #[test]
 fn a_device_in_the_place_of_the_manifest_is_not_opened() {
-    for kind in KINDS {
+    for kind in storages() {
         let jetpack = or_skip!(pods(kind));
         let directory = directory(&jetpack, "new");
         let before = jetpack.contents();
@@ -173,7 +171,7 @@ fn the_same_changes_give_the_same_image_wherever_they_are_made() {
     // Only what is older than SOURCE_DATE_EPOCH has its time set.
     let script = "echo x >/etc/x; touch -d @3 /etc/x; rm /bin/wget; mkdir -p /a/b; ln -s x /etc/link";
     let mut ids = Vec::new();
-    for kind in KINDS.into_iter().chain(KINDS) {
+    for kind in storages().into_iter().chain(storages()) {
         let jetpack = or_skip!(pods(kind));
         let directory = directory(&jetpack, "new");
         ids.push(build(&jetpack, &directory, &[], "busybox-base", script).success().stdout);
@@ -184,7 +182,7 @@ fn the_same_changes_give_the_same_image_wherever_they_are_made() {
 
 #[test]
 fn a_parent_that_was_hardly_changed_is_hardly_in_the_image() {
-    for kind in KINDS {
+    for kind in storages() {
         let jetpack = or_skip!(pods(kind));
         let directory = directory(&jetpack, "new");
         // Opened for writing, and so copied by overlayfs; given another mode and its own again.

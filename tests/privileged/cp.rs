@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 
 use super::images::{Image, NAME, shell};
-use crate::support::command::{Jetpack, or_skip};
+use crate::support::command::{Jetpack, or_skip, storages};
 use crate::support::host::Snapshot;
 
 fn prepare(jetpack: &Jetpack) -> String {
@@ -19,7 +19,7 @@ fn cp(jetpack: &Jetpack, words: &[&str]) {
 
 #[test]
 fn links_mean_files_of_the_pod_and_never_the_hosts() {
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let image = or_skip!(Image::new(Some(&shell("0", "")), &["etc/passwd"]));
         let image =
             image.file("etc/passwd", 0o644, b"the pod's\n").symlink("out", "../../../../etc").symlink("abs", "/etc");
@@ -77,7 +77,7 @@ fn a_program_of_a_pods_user_is_no_program_of_roots_on_the_host() {
 
 #[test]
 fn a_running_pod_with_a_volume_gives_and_takes() {
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let app = shell("0", r#""mountPoints": [{ "name": "data", "path": "/data" }]"#);
         let jetpack = or_skip!(or_skip!(Image::new(Some(&app), &[])).into_store(storage));
         let before = Snapshot::take(&jetpack.store());
@@ -92,7 +92,7 @@ fn a_running_pod_with_a_volume_gives_and_takes() {
         let sum = "cd /data && wc -c <big && stat -f -c %i . && stat -f -c %i /";
         let seen = jetpack.run(["exec", &pod, "sh", "-c", sum]).success().stdout;
         assert!(seen.starts_with("3145728\n"), "{seen}");
-        assert!(jetpack.store().join("pods").join(&pod).join("volumes/data/big").exists());
+        assert!(jetpack.volume(&pod, "data").join("big").exists());
         cp(&jetpack, &[&format!("{pod}:/data/big"), &jetpack.path("back").display().to_string()]);
         assert!(fs::read(jetpack.path("back")).expect("the copy") == big);
         // What is mounted in a directory is not a part of it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::images::{Image, base, shell};
-use crate::support::command::{Jetpack, or_skip};
+use crate::support::command::{Jetpack, or_skip, storages};
 
 /// The manifest of an image `name` with a shell as its app, which depends on images in this order.
 fn manifest(name: &str, on: &[&str], whitelist: &[String]) -> String {
@@ -67,7 +67,7 @@ fn lower(storage: &str) -> Result<Jetpack, String> {
 
 #[test]
 fn files_are_those_of_all_images_and_the_last_one_has_its_way() {
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let jetpack = or_skip!(lower(storage));
         let upper = image("upper", &["busybox-base", "lower"])
             .file("tree", 0o600, b"no directory any more")
@@ -104,7 +104,7 @@ replaced
 
 #[test]
 fn what_the_whitelist_does_not_have_is_gone_and_what_is_around_it_stays_as_it_was() {
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let jetpack = or_skip!(lower(storage));
         let listed = or_skip!(busybox()).into_iter().chain(["/d/kept", "/own/a", "/link"].map(str::to_owned));
         let manifest = manifest("upper", &["busybox-base", "lower"], &listed.collect::<Vec<_>>());
@@ -128,7 +128,7 @@ fn what_the_whitelist_does_not_have_is_gone_and_what_is_around_it_stays_as_it_wa
 
 #[test]
 fn dependencies_of_dependencies_come_before_them_every_time() {
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let jetpack = or_skip!(lower(storage));
         jetpack.import(&image("one", &["lower"]).file("v", 0o644, b"one").file("of-one", 0o644, b"").finish());
         jetpack.import(&image("two", &["lower"]).file("of-two", 0o644, b"").finish());
@@ -170,7 +170,7 @@ fn a_chain_of_sixty_images_runs() {
 
 #[test]
 fn a_flat_export_is_the_same_elsewhere() {
-    let stores = ["overlay", "dir"].map(lower);
+    let stores = storages().into_iter().map(lower);
     let mut ids = Vec::new();
     for jetpack in stores {
         let jetpack = or_skip!(jetpack);
@@ -184,5 +184,6 @@ fn a_flat_export_is_the_same_elsewhere() {
         let expected = "/d 1730 5:6\n/d/new 4755 0:0\n/link 644 0:0\nlower";
         assert_eq!(inside(&elsewhere, "upper", script), expected);
     }
-    assert_eq!(ids[0], ids[1]);
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
 }

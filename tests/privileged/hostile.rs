@@ -3,12 +3,12 @@
 use std::fs;
 
 use super::images::{Image, NAME, inside, shell};
-use crate::support::command::or_skip;
+use crate::support::command::{or_skip, storages};
 use crate::support::host::Snapshot;
 
 #[test]
 fn links_in_the_place_of_mount_points_are_replaced() {
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let trap = std::env::temp_dir().join(format!("jetpack-trap-{}", uuid::Uuid::new_v4()));
         fs::create_dir(&trap).expect("a directory");
         let to = trap.to_string_lossy().into_owned();

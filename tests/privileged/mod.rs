@@ -30,6 +30,7 @@ mod streams;
 mod terminal;
 mod top;
 mod volumes;
+mod zfs;
 
 use crate::support::command::Jetpack;
 

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use super::images::{shell, store_of};
 use super::pods;
 use crate::support::bounded::{ended, until};
-use crate::support::command::{Jetpack, or_skip, with_default_signals};
+use crate::support::command::{Jetpack, or_skip, storages, with_default_signals};
 use crate::support::host::Snapshot;
 
 /// A pod that runs, after its app has said `ready`.
@@ -146,7 +146,7 @@ os.execv(sys.argv[1], sys.argv[1:])";
 
 #[test]
 fn a_killed_runner_leaves_nothing_and_the_pod_can_run_again() {
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let jetpack = or_skip!(pods(storage));
         let script = format!(
             "setsid sh -c 'while :; do sleep 0.05; done' </dev/null >/dev/null 2>&1 & echo run >>/runs; {WAIT}"

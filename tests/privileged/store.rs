@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::images::{Image, NAME, shell};
-use crate::support::command::{Output, or_skip};
+use crate::support::command::{Output, or_skip, storages};
 
 /// Every file of that name below a directory.
 fn find(directory: &Path, name: &str, found: &mut Vec<PathBuf>) {
@@ -23,7 +23,7 @@ fn find(directory: &Path, name: &str, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn a_set_user_id_file_of_an_image_is_out_of_an_ordinary_users_reach() {
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let image = or_skip!(Image::new(Some(&shell("0", "")), &[])).file("bin/root-shell", 0o4755, b"#!/bin/sh\n");
         let jetpack = or_skip!(image.into_store(storage));
         jetpack.run(["prepare", NAME, "--", "true"]).success();

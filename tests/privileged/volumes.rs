@@ -1,7 +1,7 @@
 //! Volumes of a pod's own, from inside and from the host.
 
 use super::images::{Image, NAME, shell};
-use crate::support::command::{Jetpack, or_skip};
+use crate::support::command::{Jetpack, or_skip, storages};
 use crate::support::host::Snapshot;
 
 const POINTS: &str = r#""mountPoints": [{ "name": "deep", "path": "/srv/data/deep" }, { "name": "data", "path": "/srv/data" },
@@ -15,7 +15,7 @@ fn run(jetpack: &Jetpack, words: &[&str]) -> String {
 
 #[test]
 fn mount_points_hold_empty_volumes_that_live_with_the_pod() {
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let image = or_skip!(Image::new(Some(&shell("0", POINTS)), &[]));
         // What the image has at the mount point is covered.
         let jetpack = or_skip!(image.file("srv/data/covered", 0o644, b"").into_store(storage));
@@ -34,7 +34,7 @@ fn mount_points_hold_empty_volumes_that_live_with_the_pod() {
         assert_eq!(Snapshot::take(&jetpack.store()), before, "{storage}");
         // From the host: outside of the root, so that nothing of it is in what the app changed.
         let of_pod = jetpack.store().join("pods").join(&pod);
-        assert_eq!(std::fs::read_to_string(of_pod.join("volumes/data/file")).expect("the file"), "more\n");
+        assert_eq!(std::fs::read_to_string(jetpack.volume(&pod, "data").join("file")).expect("the file"), "more\n");
         let second = jetpack.run(["run", &pod]);
         assert!(second.stdout.contains("more\nmore\nmore\nmore\n"), "{storage}: {second:?}");
         run(&jetpack, &["destroy", &pod]);
@@ -44,7 +44,7 @@ fn mount_points_hold_empty_volumes_that_live_with_the_pod() {
 
 #[test]
 fn a_read_only_root_has_volumes_that_are_not() {
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let image = or_skip!(Image::new(Some(&shell("0", POINTS)), &[]));
         let jetpack = or_skip!(image.into_store(storage));
         let script = "echo x >/srv/data/x && cat /again/x; (: >/x) 2>/dev/null || echo stays";
@@ -58,7 +58,7 @@ fn a_link_in_the_place_of_a_mount_point_leads_nowhere_on_the_host() {
     let trap = std::env::temp_dir().join(format!("jetpack-trap-{}", uuid::Uuid::new_v4()));
     std::fs::create_dir(&trap).expect("a directory");
     let point = r#""mountPoints": [{ "name": "data", "path": "/data/below" }]"#;
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         for target in [trap.to_str().expect("text"), "../../../../../../../../../tmp", "/proc/1/root/tmp"] {
             let image = or_skip!(Image::new(Some(&shell("0", point)), &[])).symlink("data", target);
             let jetpack = or_skip!(image.into_store(storage));
@@ -75,7 +75,7 @@ fn a_link_in_the_place_of_a_mount_point_leads_nowhere_on_the_host() {
 #[test]
 fn a_link_takes_no_volume_to_the_root_or_to_what_the_runtime_mounts() {
     let point = r#""mountPoints": [{ "name": "data", "path": "/data" }]"#;
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let links =
             [("/", "/, which is"), ("/proc", "/proc, where"), ("vol/..", "/, which is"), ("/dev/shm", "/dev/shm, ")];
         for (target, place) in links {
@@ -91,7 +91,7 @@ fn a_link_takes_no_volume_to_the_root_or_to_what_the_runtime_mounts() {
 #[test]
 fn a_pod_whose_volume_came_to_lie_on_proc_cannot_hold_up_its_next_run() {
     let point = r#""mountPoints": [{ "name": "data", "path": "/data" }]"#;
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let image = or_skip!(Image::new(Some(&shell("0", point)), &[])).directory("vol", 0o755);
         let jetpack = or_skip!(image.symlink("data", "/vol").into_store(storage));
         // Whatever would be looked at in /proc is a fifo to which nobody writes.
@@ -108,7 +108,7 @@ fn a_pod_whose_volume_came_to_lie_on_proc_cannot_hold_up_its_next_run() {
 #[test]
 fn a_file_in_the_place_of_a_mount_point_is_an_error() {
     let point = r#""mountPoints": [{ "name": "data", "path": "/data" }]"#;
-    for storage in ["overlay", "dir"] {
+    for storage in storages() {
         let image = or_skip!(Image::new(Some(&shell("0", point)), &[])).file("data", 0o644, b"");
         let jetpack = or_skip!(image.into_store(storage));
         let error = jetpack.run(["run", "--destroy", NAME, "--", "true"]).failure(125);

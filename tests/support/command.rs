@@ -12,6 +12,18 @@ pub(crate) struct Jetpack {
     options: Vec<String>,
 }
 
+/// The pool that tests may use, if there is one: tests/zfs.sh makes one.
+pub(crate) fn pool() -> Result<String, String> {
+    let why = || std::env::var("JETPACK_TEST_NO_ZFS").unwrap_or_else(|_| "tests/zfs.sh makes one".to_owned());
+    std::env::var("JETPACK_TEST_ZFS").map_err(|_| format!("needs a ZFS pool: {}", why()))
+}
+
+/// The kinds of store that real pods can stand on here.
+pub(crate) fn storages() -> Vec<&'static str> {
+    let zfs = pool().map(|_| "zfs");
+    ["overlay", "dir"].into_iter().chain(zfs).collect()
+}
+
 /// The longest that a command may take.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -37,7 +49,11 @@ impl Jetpack {
         if !nix::unistd::geteuid().is_root() {
             return Err("needs root".to_owned());
         }
-        Ok(Jetpack::with(&[&format!("storage={storage}")]))
+        if storage != "zfs" {
+            return Ok(Jetpack::with(&[&format!("storage={storage}")]));
+        }
+        let pool = pool()?;
+        Ok(Jetpack::with(&["storage=zfs", &format!("root.zfs={pool}/{}", uuid::Uuid::new_v4())]))
     }
 
     fn with(options: &[&str]) -> Jetpack {
@@ -64,6 +80,17 @@ impl Jetpack {
     /// The directory of the store.
     pub(crate) fn store(&self) -> PathBuf {
         self.directory.join("store")
+    }
+
+    /// Where a volume of a pod's own is.
+    pub(crate) fn volume(&self, pod: &str, name: &str) -> PathBuf {
+        let pod = self.store().join("pods").join(pod);
+        if self.dataset().is_some() { pod.join(format!("volume.{name}/tree")) } else { pod.join("volumes").join(name) }
+    }
+
+    /// The dataset of the store, where it is kept in one.
+    pub(crate) fn dataset(&self) -> Option<&str> {
+        self.options.iter().find_map(|option| option.strip_prefix("root.zfs="))
     }
 
     /// A file beside the store.
@@ -138,10 +165,28 @@ impl Jetpack {
 
 impl Drop for Jetpack {
     fn drop(&mut self) {
+        if let Some(dataset) = self.dataset() {
+            destroy_dataset(dataset);
+        }
         // A test that fails may leave immutable files; the command under test is not asked to clean up after itself.
         let _ =
             Command::new("chattr").args(["-R", "-f", "-i", "-a"]).arg(&self.directory).stderr(Stdio::null()).status();
         let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Destroys a dataset with all below it, if it is there. What has just ended may hold it for a moment.
+pub(crate) fn destroy_dataset(dataset: &str) {
+    let zfs = |words: &[&str]| {
+        let mut command = Command::new("zfs");
+        command.args(words).arg(dataset).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    for _ in 0..50 {
+        if zfs(&["destroy", "-R"]) || !zfs(&["list"]) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

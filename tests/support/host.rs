@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// What must be the same before and after a pod: mounts, processes, control groups, network interfaces, and the store.
+/// What must be the same before and after a pod: mounts, processes, control groups, network interfaces, and the store. The
+/// mounts of datasets are no pod's, but the store's: a pod has them as long as it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     mounts: BTreeSet<String>,
@@ -19,7 +20,8 @@ impl Snapshot {
     pub(crate) fn take(store: &Path) -> Snapshot {
         let name = store.to_string_lossy().into_owned();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let mounts = mounts.lines().filter(|line| line.contains(&name)).map(str::to_owned).collect();
+        let mounts =
+            mounts.lines().filter(|line| line.contains(&name) && !is_dataset(line)).map(str::to_owned).collect();
         let processes =
             processes().filter(|(_, text)| text.contains(&name)).map(|(pid, text)| format!("{pid} {text}")).collect();
         let mut groups = BTreeSet::new();
@@ -40,8 +42,14 @@ fn processes() -> impl Iterator<Item = (u32, String)> {
         let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
         let command = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
         let mounts = String::from_utf8_lossy(&read("mounts")).into_owned();
+        let mounts: String = mounts.lines().filter(|line| !is_dataset(line)).collect();
         Some((pid, format!("{command}{mounts}")))
     })
+}
+
+/// Whether a line of a list of mounts is a dataset's.
+fn is_dataset(line: &str) -> bool {
+    line.split(' ').any(|word| matches!(word, "zfs" | "fuse.zfs"))
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {

@@ -9,7 +9,7 @@ mod mount;
 pub use agent::{AgentExe, spawn_agent};
 pub use control::{connect_at, listen_at};
 pub use jail::{attach, create, remove};
-pub use mount::{mount, unmount};
+pub use mount::{has_filesystem, mount, mount_dataset, unmount};
 
 use std::os::fd::RawFd;
 use std::path::Path;

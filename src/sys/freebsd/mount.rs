@@ -25,6 +25,19 @@ pub fn mount(kind: &str, target: &Path, options: &[(&str, &str)], read_only: boo
     })
 }
 
+/// Mounts a dataset of ZFS on `target`, which should be its mount point.
+///
+/// # Errors
+/// As [`mount`].
+pub fn mount_dataset(dataset: &str, target: &Path) -> Result<()> {
+    mount("zfs", target, &[("from", dataset)], false)
+}
+
+/// Whether the kernel has filesystems of `kind`, or loads what it needs when one is mounted.
+pub fn has_filesystem(_kind: &str) -> bool {
+    true
+}
+
 /// Takes off what was mounted by the path `target`, which is absolute and holds no links; that nothing was is no error.
 ///
 /// The kernel's list of mounts is asked, and not the path: whoever can rename directories on the way, as the root of a jail can

@@ -36,6 +36,23 @@ pub fn mount_filesystem(kind: &str, target: &Path, flags: MsFlags, options: &str
         .call(|| format!("mount({kind:?}, {target:?}, {flags:?}, {options:?})"))
 }
 
+/// Mounts a dataset of ZFS on `target`, which should be its mount point.
+///
+/// # Errors
+/// The kernel has no ZFS or refuses.
+pub fn mount_dataset(dataset: &str, target: &Path) -> Result<()> {
+    // mount.zfs(8) says so of datasets whose mount point is a property of theirs.
+    let options = "zfsutil";
+    mount(Some(dataset), target, Some("zfs"), MsFlags::empty(), Some(options))
+        .call(|| format!("mount({dataset:?}, {target:?}, \"zfs\", {options:?})"))
+}
+
+/// Whether the kernel has filesystems of `kind` now.
+pub fn has_filesystem(kind: &str) -> bool {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    known.lines().any(|line| line.rsplit('\t').next() == Some(kind))
+}
+
 /// Shows what is at `source` at `target` too, with all that is mounted below it if `recursive`.
 ///
 /// # Errors
