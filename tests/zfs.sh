@@ -29,11 +29,9 @@ if [ -z "${JETPACK_ZFS_WORK:-}" ]; then
 	JETPACK_ZFS_WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/jetpack-zfs.XXXXXX") || exit 1
 	export JETPACK_ZFS_WORK
 	trap 'rm -rf "$JETPACK_ZFS_WORK"' EXIT
-	trap 'kill "$child" 2>/dev/null; wait "$child"; exit 143' TERM HUP
-	trap 'wait "$child"; exit 130' INT
-	unshare --mount --propagation private sh "$0" "$@" &
-	child=$!
-	wait "$child"
+	# Not in the background, where the command would ignore interrupts. Who ends this ends the group, and so the command, too.
+	trap : TERM HUP INT
+	unshare --mount --propagation private sh "$0" "$@"
 	exit $?
 fi
 

@@ -13,7 +13,8 @@
 //!
 //! Where roots are stacks of layers, those of the dependencies are shared: the image adds its own files and, where the
 //! whitelist hides something, a layer of whiteouts, its *mask*. That is the same as the rules above but in three cases, for
-//! which a *rendered* copy is made, as it is where a root stands on one layer only:
+//! which a *rendered* copy is made, as it is where a root stands on one layer only (and where that can begin as a clone of the
+//! first dependency's, only the rest is copied):
 //!
 //! * a dependency that is not the first has a mask, which would hide files of those before it too;
 //! * it has layers of which one replaces a file by a directory that those before it have as well: the file, which nobody
@@ -21,7 +22,7 @@
 //! * there are more layers than the kernel stacks.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, FileTimes};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -32,7 +33,8 @@ use super::image::Image;
 use crate::appc::ImageId;
 use crate::error::{Context, Result};
 use crate::storage::{Staging, Storage, Tree, view};
-use crate::sys::tree::{Walk, copy_merged, copy_properties, file_type, open_path};
+use crate::sys::os::attrs;
+use crate::sys::tree::{Node, Walk, copy_merged, copy_properties, file_type, lay_tree, open_path, remove_tree};
 
 mod mask;
 #[cfg(test)]
@@ -157,8 +159,14 @@ impl Rendering<'_> {
         Ok(rendered)
     }
 
-    /// Copies everything into one layer.
+    /// Makes one layer of everything: of the first dependency's where it can begin with that, else by copying.
     fn copy(&self) -> Result<Rendered> {
+        if let Some(image) = self.dependencies.first()
+            && let [layer] = image.record.layers.as_slice()
+            && let Some(begun) = self.storage.begin_layer_on(layer)?
+        {
+            return self.lay(begun);
+        }
         let layer = self.storage.begin_layer()?;
         let trees: Vec<Tree> = self.trees().into_iter().chain([Tree::Directories(vec![self.own.0.tree()])]).collect();
         let missing = view(self.storage, &trees, |paths| {
@@ -169,9 +177,45 @@ impl Rendering<'_> {
             copy_merged(&from, to.as_fd(), &keep).context(|| "cannot copy the files")?;
             self.whitelist.map_or(Ok(0), |whitelist| Ok(whitelist.survey(to.as_fd())?.missing))
         })?;
-        let [_, _, name] = own_layers(self.id);
-        Ok(Rendered { layers: vec![name.clone()], made: vec![(layer, name)], missing })
+        Ok(self.rendered(layer, missing))
     }
+
+    /// Lays the other dependencies and the image's own files on a layer that has those of the first.
+    fn lay(&self, layer: Staging) -> Result<Rendered> {
+        let own = Tree::Directories(vec![self.own.0.tree()]);
+        let trees: Vec<Tree> = self.trees().into_iter().skip(1).chain([own]).collect();
+        let missing = view(self.storage, &trees, |paths| {
+            let to = open_tree(&layer.tree())?;
+            for path in paths {
+                lay_tree(open_tree(path)?.as_fd(), to.as_fd()).context(|| "cannot copy the files")?;
+            }
+            let Some(whitelist) = self.whitelist else { return Ok(0) };
+            let survey = whitelist.survey(to.as_fd())?;
+            survey.removed.iter().try_for_each(|path| prune(to.as_fd(), path))?;
+            Ok(survey.missing)
+        })?;
+        Ok(self.rendered(layer, missing))
+    }
+
+    fn rendered(&self, layer: Staging, missing: usize) -> Rendered {
+        let [_, _, name] = own_layers(self.id);
+        Rendered { layers: vec![name.clone()], made: vec![(layer, name)], missing }
+    }
+}
+
+/// Removes what is at a path, and leaves the directory that it is in as it was otherwise.
+fn prune(tree: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let what = || format!("cannot remove {}", path.display());
+    let above = File::from(open_path(tree, path.parent().unwrap_or(Path::new(""))).context(what)?);
+    let node = Node::Open(above.as_fd());
+    let before = above.metadata().and_then(|found| found.modified()).context(what)?;
+    let flags = attrs::get_flags(node).context(what)?;
+    remove_tree(above.as_fd(), path.file_name().unwrap_or_default()).context(what)?;
+    if attrs::get_flags(node).context(what)? != 0 {
+        attrs::set_flags(node, 0).context(what)?;
+    }
+    above.set_times(FileTimes::new().set_modified(before)).context(what)?;
+    if flags == 0 { Ok(()) } else { attrs::set_flags(node, flags).context(what) }
 }
 
 /// All layers, each once. Of one that comes twice the uppermost is enough: it has all that the other one shows.

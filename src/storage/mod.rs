@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | `overlay` | a directory | an overlayfs stack over its layers, mounted by the pod itself |
 //! | `dir` | a directory | a copy of its one layer; works on every filesystem |
-//! | `zfs` | a dataset | a clone of its one layer's dataset |
+//! | `zfs` | a dataset, maybe a clone of another layer's | a clone of its one layer's dataset |
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ use crate::sys::rootfs::RootFs;
 mod dir;
 mod layers;
 mod overlay;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -70,6 +72,14 @@ pub trait Storage {
     /// The store cannot be written.
     fn begin_layer(&self) -> Result<Staging> {
         layers::begin(self.layout())
+    }
+
+    /// The same with all files of `layer` in it already, where that costs next to nothing; none where they would be copied.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn begin_layer_on(&self, _layer: &str) -> Result<Option<Staging>> {
+        Ok(None)
     }
 
     /// Makes an unpacked layer durable, and then visible under `name`. A layer that is there already is left as it is: the

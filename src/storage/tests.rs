@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
+use super::testing::Pool;
 use super::*;
 use crate::error::Context;
 use crate::sys::testing::{Scratch, skipped_without_root};
@@ -14,39 +15,10 @@ struct Place {
     scratch: Scratch,
 }
 
-/// A dataset of the pool that the tests may use: tests/zfs.sh makes one, and says so in `JETPACK_TEST_ZFS`.
-struct Pool(String);
-
-impl Pool {
-    #[expect(clippy::print_stdout, reason = "`make check` shows and counts such lines")]
-    fn new() -> Option<Pool> {
-        static TOLD: std::sync::Once = std::sync::Once::new();
-        let Ok(pool) = std::env::var("JETPACK_TEST_ZFS") else {
-            TOLD.call_once(|| println!("skipped: zfs: needs a pool, which tests/zfs.sh makes"));
-            return None;
-        };
-        Some(Pool(format!("{pool}/unit-{}", uuid::Uuid::new_v4())))
-    }
-
-    /// The backend of a store in a new dataset that is mounted at `root`.
-    fn storage(&self, root: &Path) -> Zfs {
-        let settings = Settings { dataset: self.0.clone(), ..Settings::default() };
-        Zfs::new(root, settings).unwrap()
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        let zfs = crate::command::zfs::Zfs::find().unwrap();
-        // A test that failed has told enough.
-        let gone = (0..50).any(|_| {
-            zfs.destroy(&self.0).is_ok() || !zfs.exists(&self.0) || {
-                std::thread::sleep(std::time::Duration::from_millis(100));
-                false
-            }
-        });
-        assert!(gone || std::thread::panicking(), "{} is busy", self.0);
-    }
+/// The backend of a store in a dataset that is mounted at `root`.
+fn zfs(pool: &Pool, root: &Path) -> Zfs {
+    let settings = Settings { dataset: pool.dataset().to_owned(), ..Settings::default() };
+    Zfs::new(root, settings).unwrap()
 }
 
 impl Place {
@@ -111,7 +83,7 @@ fn on_each(test: impl Fn(&Place)) {
     }
     if let Some(pool) = Pool::new() {
         let scratch = Scratch::new();
-        run(&Place::new(Box::new(pool.storage(&scratch.rootfs())), Some(pool), scratch));
+        run(&Place::new(Box::new(zfs(&pool, &scratch.rootfs())), Some(pool), scratch));
     }
 }
 

@@ -229,6 +229,11 @@ impl Storage for Zfs {
         Ok(staging)
     }
 
+    fn begin_layer_on(&self, layer: &str) -> Result<Option<Staging>> {
+        let seal = seal(&self.image(layer));
+        self.begin(|dataset| self.command.clone_of(&seal, dataset, &[NOT_AT_BOOT])).map(Some)
+    }
+
     fn commit_layer(&self, staging: Staging, name: &str) -> Result<()> {
         let what = || format!("cannot keep the layer {name}");
         if self.command.exists(&self.image(name)) {

@@ -23,7 +23,7 @@ mod resolve;
 mod tests;
 mod walk;
 
-pub use copy::{copy_file_for, copy_merged, copy_properties, copy_tree, copy_tree_for};
+pub use copy::{copy_file_for, copy_merged, copy_properties, copy_tree, copy_tree_for, lay_tree};
 pub use remove::remove_tree;
 pub use resolve::resolve_directory;
 pub use walk::Walk;

@@ -86,6 +86,34 @@ fn datasets_say_what_they_are_and_are_not_mounted_at_boot() {
 }
 
 #[test]
+fn an_image_is_a_clone_of_its_parent_which_stays_as_long() {
+    let jetpack = or_skip!(pods("zfs"));
+    let directory = jetpack.path("new");
+    std::fs::create_dir(&directory).expect("a directory");
+    std::fs::write(directory.join("manifest.json"), r#"{"name": "built"}"#).expect("a manifest");
+    let script = "rm /bin/wget; echo x >/etc/x";
+    let words = ["build", "--dir", directory.to_str().expect("plain"), "busybox-base", "sh", "-c", script];
+    jetpack.run(words).success();
+    let root = jetpack.dataset().expect("a dataset");
+    let images = datasets(&jetpack);
+    let image = |prefix: &str| {
+        let found = images.iter().find(|name| name.starts_with(&format!("images/{prefix}")));
+        format!("{root}/{}", found.expect(prefix))
+    };
+    let (base, built) = (image("sha512-"), image("rendered-"));
+    assert_eq!(zfs(&["get", "-H", "-o", "value", "origin", &built]), format!("{base}@seal\n"));
+    // What was not changed is not there twice.
+    let used: u64 = zfs(&["get", "-Hp", "-o", "value", "used", &built]).trim().parse().expect("a number");
+    assert!(used < 1 << 20, "{used}");
+    let look = "cat /etc/x; ls /bin/wget 2>/dev/null || echo gone";
+    assert_eq!(jetpack.run(["run", "--destroy", "built", "--", "sh", "-c", look]).success().stdout, "x\ngone\n");
+    let said = jetpack.run(["destroy-image", "busybox-base"]).failure(125);
+    assert!(said.contains("built"), "{said}");
+    jetpack.run(["destroy-image", "built", "busybox-base"]).success();
+    assert_eq!(datasets(&jetpack), ["images", "pods"]);
+}
+
+#[test]
 fn after_a_boot_everything_is_mounted_when_it_is_needed() {
     let jetpack = or_skip!(pods("zfs"));
     let script = "cat /kept 2>/dev/null; echo again >>/kept";

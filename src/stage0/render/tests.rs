@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use super::super::diff;
 use super::super::import::Imported;
 use super::super::store::Store;
 use super::super::unpack::testing::{Item, entries};
@@ -11,6 +12,7 @@ use super::*;
 use crate::config::Config;
 use crate::stage0::compression::Compression;
 use crate::stage0::image::ARCHIVE;
+use crate::storage::testing::Pool;
 use crate::sys::testing::Scratch;
 
 /// Numbers by chance (xorshift*).
@@ -150,7 +152,8 @@ fn look(tree: &Path, path: &str, files: &mut Files) {
 
 fn store(scratch: &Scratch, storage: &str) -> Store {
     let root = format!("root.path={}", scratch.path().join("store").display());
-    let config = Config::parse("linux", Path::new("jetpack.conf"), b"", &[root, format!("storage={storage}")]).unwrap();
+    let options = [root, storage.to_owned()];
+    let config = Config::parse("linux", Path::new("jetpack.conf"), b"", &options).unwrap();
     Store::init(&config).unwrap().0
 }
 
@@ -187,7 +190,10 @@ fn render_by_chance(storage: &str) -> Chances {
     for seed in 1..=6u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let scratch = Scratch::new();
-        let store = store(&scratch, storage);
+        // Destroyed before the directory that it is mounted in is removed.
+        let pool = if storage == "zfs" { Pool::new() } else { None };
+        let dataset = pool.as_ref().map(|pool| format!("root.zfs={}", pool.dataset()));
+        let store = store(&scratch, &dataset.unwrap_or_else(|| format!("storage={storage}")));
         let (mut models, mut ids): (Vec<Model>, Vec<ImageId>) = (Vec::new(), Vec::new());
         for number in 0..8 {
             let model = Model::make(&mut random, number, &models);
@@ -235,12 +241,49 @@ fn check_flat(store: &Store, image: &Imported, model: &Files, what: &str) -> Ima
 fn images_are_rendered_by_the_rules() {
     let copied = render_by_chance("dir");
     assert!(copied.masks == 0 && copied.rendered > 10, "{} {}", copied.masks, copied.rendered);
+    if Pool::new().is_some() {
+        // Each begins as a clone of its first dependency.
+        let cloned = render_by_chance("zfs");
+        assert_eq!((cloned.masks, cloned.rendered), (0, copied.rendered));
+        assert_eq!(cloned.flat, copied.flat);
+    }
     if skipped_without_overlays() {
         return;
     }
     let stacked = render_by_chance("overlay");
     assert!(stacked.masks > 5 && stacked.rendered > 2, "{} {}", stacked.masks, stacked.rendered);
     assert_eq!(stacked.flat, copied.flat);
+}
+
+#[test]
+fn to_lay_a_tree_on_another_is_to_copy_both() {
+    if crate::sys::testing::skipped_without_root() {
+        return;
+    }
+    for seed in 0..40 {
+        let scratch = Scratch::new();
+        let tree = |name: &str| {
+            let path = scratch.rootfs().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let [lower, upper, both] = ["lower", "upper", "both"].map(tree);
+        let mut random = diff::random::Random::new(seed);
+        for root in [&lower, &upper] {
+            diff::random::Wild { random: &mut random, root }.grow(30);
+        }
+        let [below, above, to] = [&lower, &upper, &both].map(|path| open_tree(path).unwrap());
+        copy_merged(&[above.as_fd(), below.as_fd()], to.as_fd(), &|_| true).unwrap();
+        // Sockets are not copied.
+        let on = tree("on");
+        let laid = open_tree(&on).unwrap();
+        copy_merged(&[below.as_fd()], laid.as_fd(), &|_| true).unwrap();
+        lay_tree(above.as_fd(), laid.as_fd()).unwrap();
+        let (found, expected) = (diff::random::describe(&on), diff::random::describe(&both));
+        for path in expected.keys().chain(found.keys()) {
+            assert_eq!(found.get(path), expected.get(path), "seed {seed}: {}", path.display());
+        }
+    }
 }
 
 /// Says that a test needs overlays, where there are none, and whether it has to be left out.

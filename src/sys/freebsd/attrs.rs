@@ -84,6 +84,23 @@ pub fn set_xattr(node: Node<'_>, name: &[u8], value: &[u8]) -> Result<()> {
     Errno::result(result).map(drop).call(call)
 }
 
+/// Removes the extended attribute `name`.
+///
+/// # Errors
+/// The call that failed.
+pub fn remove_xattr(node: Node<'_>, name: &[u8]) -> Result<()> {
+    let call = || format!("extattr_delete({node}, {:?})", OsStr::from_bytes(name));
+    let (space, rest) = namespace(name).ok_or_else(|| Error::new(call(), Errno::EOPNOTSUPP))?;
+    let (path, key) = (c_path(node)?, c_string(rest)?);
+    let result = match node {
+        // SAFETY: the name ends in NUL and outlives the call.
+        Node::Open(fd) => unsafe { libc::extattr_delete_fd(fd.as_raw_fd(), space, key.as_ptr()) },
+        // SAFETY: as above, and the path ends in NUL.
+        Node::At(..) => unsafe { libc::extattr_delete_link(path.as_ptr(), space, key.as_ptr()) },
+    };
+    Errno::result(result).map(drop).call(call)
+}
+
 /// All the extended attributes that can be read, without access control lists. None where the filesystem has none.
 ///
 /// # Errors

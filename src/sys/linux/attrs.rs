@@ -52,6 +52,21 @@ pub fn set_xattr(node: Node<'_>, name: &[u8], value: &[u8]) -> Result<()> {
     Errno::result(result).map(drop).call(|| format!("setxattr({node}, {key:?}, …, {})", value.len()))
 }
 
+/// Removes the extended attribute `name`.
+///
+/// # Errors
+/// The call that failed.
+pub fn remove_xattr(node: Node<'_>, name: &[u8]) -> Result<()> {
+    let (path, key) = (c_path(node)?, c_string(name)?);
+    let result = match node {
+        // SAFETY: the name ends in NUL and outlives the call.
+        Node::Open(fd) => unsafe { libc::fremovexattr(fd.as_raw_fd(), key.as_ptr()) },
+        // SAFETY: as above, and the path ends in NUL.
+        Node::At(..) => unsafe { libc::lremovexattr(path.as_ptr(), key.as_ptr()) },
+    };
+    Errno::result(result).map(drop).call(|| format!("removexattr({node}, {key:?})"))
+}
+
 /// All the extended attributes, access control lists among them. None where the filesystem has none.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ use nix::unistd::{Gid, Uid, fchown, fchownat, linkat, symlinkat};
 
 use super::content::copy_content;
 use super::merge::{Directory, Level, Places};
-use super::{CAREFUL, Node, file_type, open_directory, open_entry};
+use super::{CAREFUL, Node, file_type, open_directory, open_entry, remove_tree, stat_entry};
 use crate::sys::os::attrs;
 use crate::sys::signal::go_on;
 use crate::sys::{Call, Error, Result};
@@ -51,6 +51,16 @@ pub fn copy_merged(from: &[BorrowedFd<'_>], to: BorrowedFd<'_>, keep: &dyn Fn(&P
     copy_all(Copy::new(to, None), from, keep)
 }
 
+/// Lays the tree `from` on the tree `to`: directories of one path become one, with the properties of the upper one, and anything
+/// else replaces what is at its path. As [`copy_tree`] otherwise.
+///
+/// # Errors
+/// As [`copy_tree`]; what was laid until then stays.
+pub fn lay_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    clear_properties(to)?;
+    copy_all(Copy { over: true, ..Copy::new(to, None) }, &[from], &|_| true)
+}
+
 /// As [`copy_tree`], but for `owner`, to whom everything in the copy belongs. What says more of the owners and the system that the
 /// tree comes from stays behind: the set-user-ID and set-group-ID bits, access control lists, file flags, and extended attributes
 /// other than `user.*`. So do devices, with which overlayfs would hide files. `visit` is called with the path of each entry, from
@@ -82,7 +92,8 @@ fn copy_all(mut copy: Copy<'_>, from: &[BorrowedFd<'_>], keep: &dyn Fn(&Path) ->
     while let Some(here) = levels.last_mut() {
         if let Some(next) = here.directories.pop() {
             copy.visit_entry(&next.name, &next.stat)?;
-            places.enter(&next)?;
+            let there = copy.over && make_way(places.to(), &next.name, true)?;
+            places.enter(&next, there)?;
             copy.path = copy.path_of(&next.name);
             levels.push(copy.fill(&places, keep)?);
             continue;
@@ -128,6 +139,8 @@ struct Copy<'a> {
     /// What gets flags in the end: they would forbid hard links.
     flags: Vec<(Vec<u8>, u64)>,
     adoption: Option<Adoption<'a>>,
+    /// Whether something may be where it goes.
+    over: bool,
 }
 
 /// A copy that belongs to somebody else.
@@ -138,7 +151,7 @@ struct Adoption<'a> {
 
 impl<'a> Copy<'a> {
     fn new(root: BorrowedFd<'a>, adoption: Option<Adoption<'a>>) -> Self {
-        Copy { root, path: Vec::new(), links: HashMap::new(), flags: Vec::new(), adoption }
+        Copy { root, path: Vec::new(), links: HashMap::new(), flags: Vec::new(), adoption, over: false }
     }
 
     /// Tells of the entry at the present path.
@@ -162,6 +175,9 @@ impl<'a> Copy<'a> {
             let kind = file_type(&found.stat);
             let is_device = matches!(kind, SFlag::S_IFCHR | SFlag::S_IFBLK);
             if kind != SFlag::S_IFSOCK && !(is_device && self.adoption.is_some()) {
+                if self.over {
+                    make_way(places.to(), &found.name, false)?;
+                }
                 self.entry((places.of(found), places.to()), &found.name, kind, &found.stat)?;
             }
         }
@@ -297,6 +313,31 @@ impl<'a> Copy<'a> {
         }
         Ok((directory, last))
     }
+}
+
+/// Removes what is at `name`, but for a directory that is to stay one: that loses what protects it and what is not written anew
+/// with its properties. Gives whether it is there.
+fn make_way(to: BorrowedFd<'_>, name: &OsStr, is_directory: bool) -> Result<bool> {
+    let there = match stat_entry(to, name) {
+        Err(e) if e.errno() == Errno::ENOENT => return Ok(false),
+        other => other?,
+    };
+    if is_directory && file_type(&there) == SFlag::S_IFDIR {
+        return clear_properties(open_directory(to, name)?.as_fd()).map(|()| true);
+    }
+    remove_tree(to, name).map(|()| false)
+}
+
+/// Takes flags, extended attributes and access control lists away from a directory, but not the labels of security modules, which
+/// are the host's.
+fn clear_properties(directory: BorrowedFd<'_>) -> Result<()> {
+    let node = Node::Open(directory);
+    if attrs::get_flags(node)? != 0 {
+        attrs::set_flags(node, 0)?;
+    }
+    let mut xattrs = attrs::get_xattrs(node)?;
+    xattrs.retain(|(name, _)| !name.starts_with(b"security."));
+    xattrs.iter().try_for_each(|(name, _)| attrs::remove_xattr(node, name))
 }
 
 /// Owner, then mode, since a change of the owner clears bits of the mode.

@@ -115,15 +115,17 @@ impl Places {
         Ok((files, directories))
     }
 
-    /// Makes a directory and goes down.
-    pub(super) fn enter(&mut self, next: &Directory) -> Result<()> {
+    /// Makes a directory, unless it is `there`, and goes down.
+    pub(super) fn enter(&mut self, next: &Directory, there: bool) -> Result<()> {
         let name = next.name.as_os_str();
         self.depth += 1;
         for number in &next.from {
             let here = attrs::open_same_mount(self.from[*number].here.as_fd(), name)?;
             self.from[*number] = Source { here, depth: self.depth };
         }
-        mkdirat(&self.to, name, Mode::S_IRWXU).call(|| format!("mkdirat({}, {name:?})", self.to.as_raw_fd()))?;
+        if !there {
+            mkdirat(&self.to, name, Mode::S_IRWXU).call(|| format!("mkdirat({}, {name:?})", self.to.as_raw_fd()))?;
+        }
         self.to = open_directory(self.to.as_fd(), name)?;
         Ok(())
     }

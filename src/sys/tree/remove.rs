@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::{Node, file_type, list, open_directory, stat_entry};
+use super::{Node, file_type, list, open_directory, open_entry, stat_entry};
 use crate::sys::os::attrs;
 use crate::sys::{Call, Error, Result};
 
@@ -97,13 +97,29 @@ pub(super) fn leave(from: BorrowedFd<'_>, expected: &FileStat) -> Result<OwnedFd
     Ok(up)
 }
 
+/// A file that has other names, too, and its flags: under those names it keeps them.
+fn protected_by_other_names(parent: BorrowedFd<'_>, name: &OsStr) -> Option<(OwnedFd, u64)> {
+    let stat = stat_entry(parent, name).ok()?;
+    if file_type(&stat) != SFlag::S_IFREG || stat.st_nlink < 2 {
+        return None;
+    }
+    let file = open_entry(parent, name).ok()?;
+    let flags = attrs::get_flags(Node::Open(file.as_fd())).ok()?;
+    Some((file, flags))
+}
+
 /// Removes one entry, after clearing its flags and those of its directory where they forbid it.
 fn remove_entry(parent: BorrowedFd<'_>, name: &OsStr, how: UnlinkatFlags) -> Result<()> {
     let result = match unlinkat(parent, name, how) {
         Err(Errno::EPERM) => {
+            let others = protected_by_other_names(parent, name);
             attrs::set_flags(Node::Open(parent), 0).ok();
             attrs::set_flags(Node::At(parent, name), 0).ok();
-            unlinkat(parent, name, how)
+            let removed = unlinkat(parent, name, how);
+            if let Some((file, flags)) = others {
+                attrs::set_flags(Node::Open(file.as_fd()), flags).ok();
+            }
+            removed
         }
         other => other,
     };
