@@ -22,6 +22,7 @@ fi
 
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/jetpack-freebsd.XXXXXX") || exit 1
 store=$work/store
+pool=
 passed=0 failed=0 skipped=0
 trap 'clean_up' EXIT
 trap 'exit 130' INT TERM HUP
@@ -32,6 +33,10 @@ clean_up() {
 	mount -p | awk -v work="$work" 'index($2, work) == 1 { print $2 }' | sort -r | while read -r target; do
 		umount -f "$target"
 	done
+	if [ -n "$pool" ]; then
+		mount -p | awk -v store="$work/zfs" 'index($2, store) == 1 && $3 != "zfs" { print $2 }' | sort -r | xargs -n 1 umount -f
+		zpool destroy -f "$pool"
+	fi
 	chflags -R 0 "$work" 2>/dev/null
 	rm -rf "$work"
 }
@@ -558,8 +563,80 @@ build_an_image() {
 	jetpack destroy-image built
 }
 
+# A pool on a file, for the tests from here on.
+make_pool() {
+	kldstat -q -m zfs || kldload zfs 2>/dev/null || return 1
+	truncate -s 1g "$work/pool"
+	pool=jetpack$$
+	zpool create -O mountpoint=none -O canmount=off "$pool" "$work/pool" && return 0
+	pool=
+	return 1
+}
+
+need_pool() {
+	[ -n "$pool" ] || skip 'no ZFS pool can be made here'
+}
+
+on_zfs() {
+	"$programs/jetpack" -o "root.zfs=$pool/store" -o "root.path=$work/zfs" --insecure-options image "$@"
+}
+
+# The datasets of the store, but for those that are always there.
+datasets() {
+	zfs list -H -o name -r "$pool/store" | sed "s|^$pool/store/||" | grep / || true
+}
+
+# Takes off all that is mounted of the store, as after a boot.
+unmount_datasets() {
+	zfs mount | awk -v store="$pool/store/" 'index($1, store) == 1 { print $1 }' | sort -r | xargs -n 1 zfs unmount
+}
+
+pods_on_zfs() {
+	need_pool
+	on_zfs init
+	expect 'compression' "$(zfs get -H -o value compression,atime "$pool/store/images" | tr '\n' ' ')" 'lz4 off '
+	on_zfs import "$work/base.aci"
+	script='cat /kept 2>/dev/null; echo again >>/kept'
+	pod=$(on_zfs -q prepare busybox-base -- sh -c "$script")
+	expect 'properties' "$(zfs get -H -o value canmount,jetpack:app,mounted "$pool/store/pods/$pod/app.busybox-base" | tr '\n' ' ')" \
+		'noauto busybox-base yes '
+	expect 'first' "$(on_zfs run "$pod")" ''
+	expect 'second' "$(on_zfs run "$pod")" again
+	unmount_datasets
+	expect 'after a boot' "$(on_zfs run "$pod")" "$(printf 'again\nagain')"
+	expect 'read-only' "$(on_zfs run --destroy busybox-base --readonly-rootfs -- sh -c '(: >/x) 2>/dev/null || echo stays')" stays
+	image=$(zfs list -H -o name -d 1 "$pool/store/images" | sed -n 2p)
+	expect 'sealed' "$(zfs get -H -o value readonly,canmount "$image" | tr '\n' ' ')" 'on noauto '
+	expect 'origin' "$(zfs get -H -o value origin "$pool/store/pods/$pod/app.busybox-base")" "$image@seal"
+	zpool export "$pool"
+	zpool import -N -d "$work" "$pool"
+	expect 'without init' "$(code_of on_zfs list 2>/dev/null)" 125
+	on_zfs init
+	expect 'moved' "$(on_zfs run "$pod" | wc -l | tr -d ' ')" 3
+	on_zfs destroy "$pod"
+	expect 'jails' "$(jls -N name | grep '^jetpack/' || true)" ''
+	expect 'datasets' "$(datasets)" "${image#"$pool/store/"}"
+}
+
+build_on_zfs() {
+	need_pool
+	mkdir -p "$work/build-zfs"
+	echo '{"name": "built"}' >"$work/build-zfs/manifest.json"
+	(cd "$work/build-zfs" && on_zfs build busybox-base sh -c 'echo x >/etc/x; rm /etc/shells; chflags schg /etc/x')
+	expect 'run' "$(on_zfs run --destroy built -- sh -c 'cat /etc/x; ls /etc/shells 2>/dev/null || echo gone; ls -lo /etc/x' | awk '{ print $1, $5 }' | tr '\n' ' ')" \
+		'x  gone  -rw-r--r-- schg '
+	expect 'clones' "$(zfs list -H -o origin -r "$pool/store/images" | grep -c '@seal')" 1
+	expect 'a parent' "$(code_of on_zfs destroy-image busybox-base 2>/dev/null)" 125
+	on_zfs destroy-image built busybox-base
+	expect 'datasets' "$(datasets)" ''
+}
+
 # The unit tests of the library, cross-linked.
 library_tests() {
+	if [ -n "$pool" ]; then
+		JETPACK_TEST_ZFS=$pool
+		export JETPACK_TEST_ZFS
+	fi
 	[ -x "$programs/tests-lib" ] || skip 'tests-lib was not linked'
 	"$programs/tests-lib" --test-threads 1
 }
@@ -602,6 +679,9 @@ check 'volumes (nullfs)' volumes
 check 'mounts of the host'\''s stay where they are' foreign_mounts
 check 'setuid files are out of reach' setuid_out_of_reach
 check 'an image is built' build_an_image
+make_pool >"$work/pool.log" 2>&1
+check 'pods on ZFS' pods_on_zfs
+check 'an image is built on ZFS' build_on_zfs
 check 'unit tests' library_tests
 check 'everything is removed' everything_removed
 echo "$passed passed, $failed failed, $skipped skipped"
