@@ -17,7 +17,8 @@ use crate::stage1::transfer::{Copying, Direction};
 /// One of SOURCE and DESTINATION is in a pod: POD:PATH, or POD:APP:PATH. Directories are copied with all that is in them, but
 /// not with what is mounted there. If DESTINATION is a directory, the copy goes into it; what is there already becomes one
 /// with directories that come, and is replaced by files. A SOURCE that ends in /. means what is in it. Links are copied as
-/// links. A pod that does not run is started for the copy, without its app.
+/// links. A pod that does not run is started for the copy, without its app. It may go on working meanwhile: what vanishes is left
+/// out, and a file that changes may be cut short or end in zeros, with a warning.
 ///
 /// What is copied into a pod belongs to its root, and what is copied out of it to who runs this, without set-user-ID and
 /// set-group-ID bits, capabilities and devices.

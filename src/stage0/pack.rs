@@ -12,9 +12,10 @@
 //!   access, flags that the filesystem itself sets.
 //!
 //! Sockets are left out, counted in [`Packed::warnings`]. Nothing is followed and no mount point is entered: one in the way is
-//! an error, unless [`Selection::OneFilesystem`] leaves it out. The tree has to be at rest, and a file that changes while it is read is an error.
+//! an error, and so is a file that changes while it is read: the tree has to be at rest. [`Selection::InUse`] is for others.
 
 mod entry;
+mod in_use;
 mod select;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -22,6 +23,7 @@ pub(crate) mod testing;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -37,6 +39,7 @@ use crate::sys::tree::{Walk, file_type};
 use super::properties::Properties;
 use super::unpack::{MAX_MANIFEST, MAX_NAME, Warnings, show};
 use entry::Entry;
+use in_use::Head;
 use select::Select;
 
 /// How much is read at once.
@@ -47,8 +50,11 @@ const BUFFER: usize = 256 << 10;
 pub enum Selection {
     /// All of it.
     All,
-    /// All of it but what is mounted in it, which is counted in [`Packed::warnings`].
-    OneFilesystem,
+    /// All of it, or the root and this one entry of it, of a tree in which others go on working. What is mounted in it and what
+    /// vanishes is left out; a file that grows is cut where it ended, and one that shrinks ends in zeros, as tar(1) has it;
+    /// all of that is counted in [`Packed::warnings`]. What a file holds is found out by reading, since files of proc(5) and
+    /// its like say nothing of it.
+    InUse(Option<OsString>),
     /// These paths, relative to the root and without `.` and `..`, and the directories on the way to them. A directory is
     /// written without what is in it, unless that is selected too.
     Paths(BTreeSet<PathBuf>),
@@ -90,14 +96,18 @@ pub fn pack_as_of(
         return Err(Error::new(format!("the manifest has {} bytes, more than {MAX_MANIFEST}", manifest.len())));
     }
     let archive = Archive { out, hash: Sha512::new(), size: 0 };
-    let leave_mounts = *selection == Selection::OneFilesystem;
+    let in_use = matches!(selection, Selection::InUse(_));
     let (links, warnings) = (HashMap::new(), Warnings::default());
-    let mut pack = Pack { archive, leave_mounts, latest, links, warnings, files: 0, buffer: Vec::new() };
+    let mut pack = Pack { archive, in_use, latest, links, warnings, files: 0, buffer: Vec::new() };
     pack.archive.add(&Entry::file(b"manifest", manifest.len() as u64).to_bytes()?)?;
     pack.archive.add(manifest)?;
     pack.archive.pad()?;
     let mut select = Select::new(selection);
-    let mut walk = Walk::new(root).context(|| "cannot open the tree")?;
+    let walk = match selection {
+        Selection::InUse(only) => Walk::in_use(root, only.as_deref()),
+        Selection::All | Selection::Paths(_) => Walk::new(root),
+    };
+    let mut walk = walk.context(|| "cannot open the tree")?;
     while let Some(stat) = walk.advance().context(|| cannot_pack(walk.path()))? {
         let wanted = select.visit(walk.path())?;
         if !wanted.inside {
@@ -109,6 +119,7 @@ pub fn pack_as_of(
         }
     }
     select.finish()?;
+    pack.warnings.count_all("what vanished meanwhile is left out", walk.vanished());
     pack.archive.add(&[0; 2 * entry::BLOCK])?;
     Ok(Packed {
         id_digest: pack.archive.hash.finalize().into(),
@@ -164,7 +175,7 @@ impl<W: Write> Archive<W> {
 /// An archive of a tree while it is written.
 struct Pack<W> {
     archive: Archive<W>,
-    leave_mounts: bool,
+    in_use: bool,
     latest: Option<u64>,
     /// The name in the archive of the first of the names of a file.
     links: HashMap<(libc::dev_t, libc::ino_t), Vec<u8>>,
@@ -181,32 +192,58 @@ impl<W: Write> Pack<W> {
             self.warnings.count("sockets are left out");
             return Ok(());
         }
-        if self.leave_mounts && is_mount_point(walk) {
+        if self.in_use && is_mount_point(walk) {
             self.warnings.count("what is mounted there is left out");
             walk.skip();
             return Ok(());
         }
-        let name = name_in_archive(path);
         check_name(path)?;
-        self.files += 1;
-        if stat.st_nlink > 1 && kind != SFlag::S_IFDIR {
-            let identity = (stat.st_dev, stat.st_ino);
-            if let Some(first) = self.links.get(&identity) {
-                return self.archive.add(&Entry::hard_link(&name, &self.dated(stat), first).to_bytes()?);
+        match self.describe(walk, name_in_archive(path), stat) {
+            Err(_) if walk.pass_if_vanished() => Ok(()),
+            Err(error) => Err(error),
+            Ok((header, content)) => {
+                self.files += 1;
+                self.archive.add(&header)?;
+                match content {
+                    Content::None => Ok(()),
+                    Content::AtRest => self.content(walk, stat),
+                    Content::InUse(head) => self.content_in_use(walk, stat, head),
+                }
             }
-            self.links.insert(identity, name.clone());
+        }
+    }
+
+    /// The headers of the present entry, and what follows them.
+    fn describe(&mut self, walk: &mut Walk, name: Vec<u8>, stat: &FileStat) -> Result<(Vec<u8>, Content)> {
+        let kind = file_type(stat);
+        let identity = (stat.st_dev, stat.st_ino);
+        let has_names = stat.st_nlink > 1 && kind != SFlag::S_IFDIR;
+        let mut dated = self.dated(stat);
+        if let Some(first) = self.links.get(&identity).filter(|_| has_names) {
+            return Ok((Entry::hard_link(&name, &dated, first).to_bytes()?, Content::None));
         }
         let properties = Properties::read(walk.node().context(|| "cannot open it")?)?;
-        for space in &properties.lost {
-            self.warnings.count(&format!("extended attributes {}.* are not kept", show(space)));
-        }
-        let dated = self.dated(stat);
+        let content = match kind {
+            SFlag::S_IFREG if self.in_use => {
+                let head = Head::read(walk.open().context(|| "cannot open it")?, stat)?;
+                dated.st_size = head.size();
+                Content::InUse(head)
+            }
+            SFlag::S_IFREG => Content::AtRest,
+            _ => Content::None,
+        };
         let mut entry = Entry::new(&name, &dated, &properties)?;
         if kind == SFlag::S_IFLNK {
             entry.link = walk.read_link().context(|| "cannot read it")?.as_os_str().as_bytes().to_vec();
         }
-        self.archive.add(&entry.to_bytes()?)?;
-        if kind == SFlag::S_IFREG { self.content(walk, stat) } else { Ok(()) }
+        let header = entry.to_bytes()?;
+        for space in &properties.lost {
+            self.warnings.count(&format!("extended attributes {}.* are not kept", show(space)));
+        }
+        if has_names {
+            self.links.insert(identity, name);
+        }
+        Ok((header, content))
     }
 
     /// The same with a time that is late enough at most.
@@ -231,8 +268,11 @@ impl<W: Write> Pack<W> {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 other => other.context(|| "cannot read it")?,
             };
-            if count == 0 || left == 0 {
+            if count == 0 {
                 break;
+            }
+            if left == 0 {
+                return Err(Error::new(CHANGED));
             }
             self.archive.add(&self.buffer[..count])?;
             left -= count as u64;
@@ -240,11 +280,22 @@ impl<W: Write> Pack<W> {
         let after = fstat(file).context(|| "cannot read it")?;
         let version = |stat: &FileStat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
         if left != 0 || version(&after) != version(stat) {
-            return Err(Error::new("it changed while it was read"));
+            return Err(Error::new(CHANGED));
         }
         self.archive.pad()
     }
 }
+
+/// What follows the headers of an entry.
+enum Content {
+    None,
+    /// The file as it is.
+    AtRest,
+    /// What has been read of it, and the rest.
+    InUse(Head),
+}
+
+const CHANGED: &str = "it changed while it was read";
 
 /// Whether something is mounted on the present entry.
 fn is_mount_point(walk: &mut Walk) -> bool {

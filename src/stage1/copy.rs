@@ -8,14 +8,13 @@
 //! what was there before.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::renameat;
 use nix::sys::stat::{Mode, SFlag, mkdirat};
 use nix::unistd::{Uid, getegid, geteuid};
 use serde::{Deserialize, Serialize};
@@ -23,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Error, Result};
 use crate::stage0::pack::{Selection, pack};
 use crate::stage0::unpack::{Options, unpack};
-use crate::sys::tree::{Walk, copy_tree_for, file_type, open_directory, remove_tree, stat_entry};
+use crate::sys::tree::{Walk, copy_tree_for, file_type, move_protected, open_directory, remove_tree, stat_entry};
 
 /// What the archive holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +35,8 @@ enum Header {
 }
 
 /// Writes the file or directory `source` to `out`. A link at its end is copied as one, unless `follow`; a directory that is named
-/// with `/.` at its end is meant for what is in it. What is mounted in it stays where it is. Gives what was left out.
+/// with `/.` at its end is meant for what is in it. What is mounted in it stays where it is, and others may go on
+/// working in it. Gives what was left out or may have changed.
 ///
 /// # Errors
 /// It is not there or cannot be read.
@@ -53,12 +53,13 @@ pub fn give(source: &Path, follow: bool, out: impl Write) -> Result<Vec<String>>
         Some(file) if !is_directory => {
             let parent = resolved.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let name = name().unwrap_or_else(|| file.into());
-            let only = Selection::Paths([PathBuf::from(file)].into());
+            let only = Selection::InUse(Some(file.to_owned()));
             (parent.to_owned(), Header::File(name), only)
         }
-        _ => (resolved.clone(), Header::Directory(name().filter(|_| !contents)), Selection::OneFilesystem),
+        _ => (resolved.clone(), Header::Directory(name().filter(|_| !contents)), Selection::InUse(None)),
     };
-    let root = File::open(root).context(what)?;
+    // What has taken the place of the directory since is not opened: a fifo would wait for somebody who writes.
+    let root = open(&root).context(what)?;
     let header = serde_json::to_vec(&header).context(what)?;
     Ok(pack(&header, root.as_fd(), &selection, out).context(what)?.warnings)
 }
@@ -197,7 +198,7 @@ fn move_entry(from: (BorrowedFd<'_>, &OsStr), to: (BorrowedFd<'_>, &OsStr)) -> R
         }
         (true, Ok(false)) => Err(Error::new(format!("{shown} is there and no directory"))),
         (false, Ok(true)) => Err(Error::new(format!("{shown} is there and a directory"))),
-        _ => renameat(from.0, from.1, to.0, to.1).map_err(|errno| match errno {
+        _ => move_protected(from, to).map_err(|error| match error.errno() {
             Errno::EXDEV => Error::new(format!("{shown} would be on another filesystem than the rest"))
                 .help("copy what goes to a volume by itself"),
             errno => Error::with_source(format!("cannot put {shown} there"), errno),

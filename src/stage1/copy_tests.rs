@@ -146,3 +146,60 @@ fn owners_are_kept_only_when_asked_for_and_rights_go_with_them() {
         assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), expected);
     }
 }
+
+#[test]
+fn what_the_kernel_makes_up_is_read_to_its_end() {
+    let (_scratch, tree, into) = place();
+    let made_up = [
+        "/proc/cpuinfo",
+        "/proc/filesystems",
+        "/sys/kernel/mm/transparent_hugepage/enabled",
+        "/proc/sys/kernel/ostype",
+    ];
+    for path in made_up.map(Path::new).into_iter().filter(|path| path.exists()) {
+        assert_eq!(copy(path, &into.join("copy")).unwrap(), Vec::<String>::new());
+        let (is, copied) = (fs::read(path).unwrap(), fs::read(into.join("copy")).unwrap());
+        assert!(!copied.is_empty());
+        // Some of it, such as a clock rate, may have changed.
+        let words = |bytes: &[u8]| bytes.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default().to_vec();
+        assert_eq!(words(&copied), words(&is), "{path:?}");
+    }
+    fs::write(tree.join("empty"), "").unwrap();
+    copy(&tree.join("empty"), &into.join("empty")).unwrap();
+    assert_eq!(fs::read(into.join("empty")).unwrap(), b"");
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_directory_holds_nobody_up() {
+    let scratch = Scratch::new();
+    nix::unistd::mkfifo(&scratch.rootfs().join("fifo"), Mode::S_IRWXU).unwrap();
+    let error = open(&scratch.rootfs().join("fifo")).unwrap_err().one_line();
+    assert_eq!(error, "Not a directory");
+}
+
+#[test]
+fn protected_files_are_copied_with_their_protection() {
+    use crate::sys::os::attrs;
+    use crate::sys::tree::Node;
+    if skipped_without_root() {
+        return;
+    }
+    let (_scratch, tree, into) = place();
+    let flags = attrs::parse_flags("schg").unwrap().protecting;
+    let node = |path: &Path| fs::File::open(path).unwrap();
+    for path in ["file", "sub/deep", "sub", ""] {
+        attrs::set_flags(Node::Open(node(&tree.join(path)).as_fd()), flags).unwrap();
+    }
+    for (from, to) in [("file", "one"), ("", "all"), ("sub", "merged"), ("sub/.", "merged")] {
+        let from = PathBuf::from(format!("{}/{from}", tree.display()));
+        if to == "merged" {
+            fs::create_dir_all(into.join(to)).unwrap();
+        }
+        copy_with(&from, &into.join(to), false, true).unwrap();
+    }
+    for path in ["one", "all", "all/file", "all/sub", "all/sub/deep", "merged/sub", "merged/sub/deep", "merged/deep"] {
+        assert_eq!(attrs::get_flags(Node::Open(node(&into.join(path)).as_fd())).unwrap(), flags, "{path}");
+    }
+    remove_tree(node(tree.parent().unwrap()).as_fd(), OsStr::new("tree")).unwrap();
+    remove_tree(node(into.parent().unwrap()).as_fd(), OsStr::new("into")).unwrap();
+}

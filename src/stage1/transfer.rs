@@ -178,7 +178,7 @@ impl Engine<'_> {
     /// Copies files between the root of a pod's app and the host. A pod that does not run is started for it, without its app.
     /// Says which signal has ended the copy, if one has.
     ///
-    /// Standard input and output of this process are used up.
+    /// Standard input and output of this process lead elsewhere meanwhile.
     ///
     /// # Errors
     /// What is to be copied is not there, cannot be read or cannot be written, or the pod ends meanwhile.
@@ -196,11 +196,14 @@ impl Engine<'_> {
             Direction::Out => dup2_stdin(&null).and_then(|()| dup2_stdout(pods)),
             Direction::In => dup2_stdin(pods).and_then(|()| dup2_stdout(&null)),
         };
+        let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+        let own = |fd: BorrowedFd<'_>| sys::process::duplicate_above(fd, 2).context(what);
+        let (own_input, own_output) = (own(stdin.as_fd())?, own(stdout.as_fd())?);
         connect(pods.as_fd()).context(what)?;
         drop(pods);
         let pods_side = self.exec(pod, app, Wanted::Transfer(inside), &RunOptions::default());
         // The pipe ends for the host's side when this process has let go of it too.
-        connect(null.as_fd()).context(what)?;
+        dup2_stdin(&own_input).and_then(|()| dup2_stdout(&own_output)).context(what)?;
         let given = pods_side.as_ref().is_ok_and(|exit| exit.success());
         let interrupted = pods_side.as_ref().ok().copied().filter(|exit| is_interruption(*exit));
         // Somebody in the pod may hold the pipe open, and then nothing ends by itself.

@@ -18,6 +18,7 @@ mod content;
 mod copy;
 mod merge;
 mod remove;
+mod rename;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ mod walk;
 
 pub use copy::{copy_file_for, copy_merged, copy_properties, copy_tree, copy_tree_for, lay_tree};
 pub use remove::remove_tree;
+pub use rename::move_protected;
 pub use resolve::resolve_directory;
 pub use walk::Walk;
 

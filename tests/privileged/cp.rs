@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 
 use super::images::{Image, NAME, shell};
+use super::signals::Running;
 use crate::support::command::{Jetpack, or_skip, storages};
 use crate::support::host::Snapshot;
 
@@ -107,4 +108,33 @@ fn a_running_pod_with_a_volume_gives_and_takes() {
         crate::support::bounded::until("the pod has ended", || state().contains(" exited "));
         assert_eq!(Snapshot::take(&jetpack.store()), before, "{storage}");
     }
+}
+
+#[test]
+fn a_pod_at_work_gives_what_it_has_and_tells_nothing_when_quiet() {
+    let jetpack = or_skip!(or_skip!(Image::new(Some(&shell("0", "")), &[])).into_store("overlay"));
+    // A log that grows and files that come and go, all the time.
+    let script = "mkdir /w; echo ready; while :; do echo line >>/w/log; : >/w/$$; rm /w/$$; done";
+    let pod = jetpack.run(["-q", "prepare", NAME, "--", script]).success().stdout.trim().to_owned();
+    let running = Running::start(&jetpack, &pod, &[]);
+    for n in 0..20 {
+        let to = jetpack.path(&format!("copy{n}")).display().to_string();
+        let from = format!("{pod}:/w{}", if n % 2 == 0 { "" } else { "/log" });
+        jetpack.run(["cp", &from, &to]).success();
+    }
+    let copied = fs::read_to_string(jetpack.path("copy19")).expect("the copy");
+    assert!(copied.len() > 5 && copied.lines().all(|line| "line".starts_with(line)), "{copied:?}");
+    // What the kernel makes up has a size when it has been read.
+    let to = jetpack.path("made-up").display().to_string();
+    jetpack.run(["cp", &format!("{pod}:/proc/self/status"), &to]).success();
+    assert!(fs::read_to_string(&to).expect("the copy").contains("\nPid:"));
+    for (options, expected) in [(&[][..], "mounted there is left out"), (&["-q"], "")] {
+        let to = jetpack.path(&format!("all{}", options.len())).display().to_string();
+        let said = jetpack.run([options, &["cp", &format!("{pod}:/"), &to]].concat()).success().stderr;
+        assert!(said.contains(expected) && (said.is_empty() == expected.is_empty()), "{said}");
+    }
+    let said = jetpack.run(["--format", "json", "cp", &format!("{pod}:/w/log"), &to]).success().stdout;
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((&said["direction"], &said["source"]), (&"out".into(), &"/w/log".into()));
+    super::exec::end(running);
 }

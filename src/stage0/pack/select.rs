@@ -23,7 +23,7 @@ pub(super) struct Wanted {
 impl<'a> Select<'a> {
     pub(super) fn new(selection: &'a Selection) -> Self {
         Select(match selection {
-            Selection::All | Selection::OneFilesystem => None,
+            Selection::All | Selection::InUse(_) => None,
             Selection::Paths(paths) => Some(paths.iter().peekable()),
         })
     }

@@ -1,6 +1,6 @@
 //! Archives and what comes out of them.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -218,6 +218,79 @@ fn a_file_that_changes_while_it_is_read_is_an_error() {
         let root = File::open(scratch.rootfs()).unwrap();
         let error = pack(MANIFEST, root.as_fd(), &Selection::All, Meddler(change)).unwrap_err().one_line();
         assert_eq!(error, "cannot pack /log: it changed while it was read");
+    }
+}
+
+#[test]
+fn a_file_that_is_written_while_it_is_read_is_as_long_as_it_said() {
+    let scratch = Scratch::new();
+    let file = scratch.rootfs().join("log");
+    let size = 2 * BUFFER as u64;
+    let set_len = |size| File::options().write(true).open(&file).unwrap().set_len(size).unwrap();
+    let changes: [(&dyn Fn(), u64); 3] = [
+        (&|| set_len(size + 1), size),
+        (&|| set_len(size - 100_000), size - 100_000),
+        (&|| set_len(100), BUFFER as u64 + 1),
+    ];
+    for only in [None, Some(OsString::from("log"))] {
+        for (change, content) in changes {
+            fs::write(&file, vec![b'x'; size as usize]).unwrap();
+            let root = File::open(scratch.rootfs()).unwrap();
+            let mut bytes = Vec::new();
+            let selection = Selection::InUse(only.clone());
+            let packed = pack(MANIFEST, root.as_fd(), &selection, Tee(Meddler(change), &mut bytes)).unwrap();
+            let warning = "files that changed while they were read may be cut short or end in zeros (1 file)";
+            assert_eq!(packed.warnings, [warning]);
+            let into = scratch.path().join(format!("into-{content}-{}", only.is_some()));
+            super::testing::unpack_path(&bytes, &into).unwrap();
+            let copied = fs::read(into.join("log")).unwrap();
+            assert_eq!(copied.len() as u64, size);
+            assert!(copied[..content as usize].iter().all(|byte| *byte == b'x'), "{content}");
+            assert!(copied[content as usize..].iter().all(|byte| *byte == 0), "{content}");
+        }
+    }
+}
+
+#[test]
+fn what_vanishes_from_a_tree_in_use_is_left_out() {
+    let scratch = Scratch::new();
+    let root = scratch.rootfs();
+    for directory in ["a", "b/c", "e"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    for file in ["a/1", "b/c/2", "d", "e/3"] {
+        fs::write(root.join(file), format!("xxxx{file}")).unwrap();
+    }
+    let change = || {
+        fs::remove_dir_all(root.join("b")).ok();
+        fs::remove_file(root.join("d")).ok();
+    };
+    let mut bytes = Vec::new();
+    let opened = File::open(&root).unwrap();
+    let packed = pack(MANIFEST, opened.as_fd(), &Selection::InUse(None), Tee(Meddler(&change), &mut bytes)).unwrap();
+    assert!(packed.warnings.iter().all(|warning| warning.starts_with("what vanished meanwhile is left out (")));
+    assert_eq!(names(&bytes), ["manifest", "rootfs", "rootfs/a", "rootfs/a/1", "rootfs/e", "rootfs/e/3"]);
+    // The one that was asked for must not have, and nothing else of its directory is looked at.
+    let only = |name: &str| Selection::InUse(Some(OsString::from(name)));
+    let error = pack(MANIFEST, opened.as_fd(), &only("d"), io::sink()).unwrap_err().one_line();
+    assert!(error.contains("No such file or directory") || error.contains("ENOENT"), "{error}");
+    let mut bytes = Vec::new();
+    pack(MANIFEST, opened.as_fd(), &only("a"), &mut bytes).unwrap();
+    assert_eq!(names(&bytes)[..3], ["manifest", "rootfs", "rootfs/a"]);
+}
+
+/// Passes on to both.
+struct Tee<'a, W>(W, &'a mut Vec<u8>);
+
+impl<W: Write> Write for Tee<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(bytes)?;
+        self.1.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

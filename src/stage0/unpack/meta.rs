@@ -32,6 +32,11 @@ impl Warnings {
         *self.0.entry(if known { what } else { "other properties are not kept" }.to_owned()).or_default() += 1;
     }
 
+    /// So many more files of which `what` holds.
+    pub(in crate::stage0) fn count_all(&mut self, what: &str, files: u64) {
+        (0..files).for_each(|_| self.count(what));
+    }
+
     /// A line for each kind.
     pub(in crate::stage0) fn lines(self) -> Vec<String> {
         self.0

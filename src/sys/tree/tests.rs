@@ -317,3 +317,39 @@ fn a_path_is_resolved_as_if_the_tree_were_the_root() {
         assert_eq!(found.as_deref(), expected.map(Path::new), "{path}");
     }
 }
+
+#[test]
+fn what_flags_protect_is_moved_with_them() {
+    if skipped_without_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (from, to) = (scratch.rootfs().join("from"), scratch.rootfs().join("to"));
+    fs::create_dir_all(from.join("dir")).unwrap();
+    fs::create_dir(&to).unwrap();
+    fs::write(from.join("file"), "new").unwrap();
+    fs::write(from.join("plain"), "new").unwrap();
+    fs::write(from.join("dir/inner"), "new").unwrap();
+    fs::write(to.join("file"), "old").unwrap();
+    fs::write(to.join("plain"), "old").unwrap();
+    for (path, flags) in [("file", "schg"), ("dir/inner", "schg"), ("dir", "sappnd"), ("", "schg")] {
+        set_flags(&from.join(path), flags);
+    }
+    // What is at the new place is protected, too.
+    set_flags(&to.join("plain"), "schg");
+    let (source, target) = (File::open(&from).unwrap(), File::open(&to).unwrap());
+    let flags = |path: &Path| attrs::get_flags(Node::Open(File::open(path).unwrap().as_fd())).unwrap();
+    let expected = [flags(&from.join("file")), flags(&from.join("dir")), flags(&from.join("dir/inner"))];
+    assert!(expected.iter().all(|flags| *flags != 0));
+    for name in ["file", "dir"] {
+        move_protected((source.as_fd(), OsStr::new(name)), (target.as_fd(), OsStr::new(name))).unwrap();
+    }
+    assert_eq!([flags(&to.join("file")), flags(&to.join("dir")), flags(&to.join("dir/inner"))], expected);
+    assert_eq!(fs::read_to_string(to.join("file")).unwrap(), "new");
+    let error =
+        move_protected((source.as_fd(), OsStr::new("plain")), (target.as_fd(), OsStr::new("plain"))).unwrap_err();
+    assert_eq!(error.errno(), nix::errno::Errno::EPERM);
+    assert_eq!(fs::read_to_string(to.join("plain")).unwrap(), "old");
+    remove(&from).unwrap();
+    remove(&to).unwrap();
+}

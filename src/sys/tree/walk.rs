@@ -20,7 +20,7 @@ use crate::sys::{Call, Error, Result};
 /// of their names. That is the order of [`Path`], too.
 ///
 /// Nothing is followed. Two descriptors are open, however deep the tree is; the way up goes by `..`, and arrives where the way
-/// down came from or ends in an error. The tree has to be at rest.
+/// down came from or ends in an error. The tree has to be at rest, unless the walk is one of [`Walk::in_use`].
 pub struct Walk {
     /// The directory in which the present entry is.
     here: OwnedFd,
@@ -32,6 +32,10 @@ pub struct Walk {
     /// The present entry, once it has been opened.
     opened: Option<File>,
     state: State,
+    /// The one entry of the root that is wanted, until the root is entered.
+    only: Option<OsString>,
+    /// How many entries have vanished, where that is no error.
+    vanished: Option<u64>,
 }
 
 /// Where a walk stands.
@@ -62,7 +66,19 @@ impl Walk {
     pub fn new(root: BorrowedFd<'_>) -> Result<Self> {
         let here = open_directory(root, OsStr::new("."))?;
         let stat = fstat(&here).call(|| format!("fstat({})", here.as_raw_fd()))?;
-        Ok(Walk { here, levels: Vec::new(), path: Vec::new(), stat, opened: None, state: State::New })
+        let (levels, path, opened, only, vanished) = (Vec::new(), Vec::new(), None, None, None);
+        Ok(Walk { here, levels, path, stat, opened, state: State::New, only, vanished })
+    }
+
+    /// A walk through a directory that is in use: what vanishes before it is reached is passed over. If `only` is given, the
+    /// walk is to the root and to that entry of it, which has to be there.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn in_use(root: BorrowedFd<'_>, only: Option<&OsStr>) -> Result<Self> {
+        let only = only.map(OsStr::to_owned);
+        let vanished = only.is_none().then_some(0);
+        Ok(Walk { only, vanished, ..Walk::new(root)? })
     }
 
     /// Goes to the next entry, first of all to the root itself, and says what it is; none at the end.
@@ -88,8 +104,14 @@ impl Walk {
                     self.path.push(b'/');
                 }
                 self.path.extend_from_slice(name.as_bytes());
-                self.stat = stat_entry(self.here.as_fd(), &name)?;
-                return Ok(Some(self.stat));
+                match (stat_entry(self.here.as_fd(), &name), &mut self.vanished) {
+                    (Err(e), Some(count)) if e.errno() == Errno::ENOENT => *count += 1,
+                    (found, _) => {
+                        self.stat = found?;
+                        return Ok(Some(self.stat));
+                    }
+                }
+                continue;
             }
             self.levels.pop();
             if let Some(above) = self.levels.last() {
@@ -98,6 +120,28 @@ impl Walk {
         }
         self.state = State::Skipping;
         Ok(None)
+    }
+
+    /// Passes over the present entry if that has vanished since, or another has taken its place; says whether it has. False where
+    /// that is an error.
+    pub fn pass_if_vanished(&mut self) -> bool {
+        let Some(count) = &mut self.vanished else { return false };
+        let start = self.path.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
+        let stays = match stat_entry(self.here.as_fd(), OsStr::from_bytes(&self.path[start..])) {
+            Ok(now) => (now.st_dev, now.st_ino) == (self.stat.st_dev, self.stat.st_ino),
+            Err(e) => e.errno() != Errno::ENOENT,
+        };
+        if stays || self.path.is_empty() {
+            return false;
+        }
+        *count += 1;
+        self.state = State::Skipping;
+        true
+    }
+
+    /// How many entries have been passed over because they vanished.
+    pub fn vanished(&self) -> u64 {
+        self.vanished.unwrap_or(0)
     }
 
     /// Leaves out what is in the present entry.
@@ -172,7 +216,10 @@ impl Walk {
         if let Some(opened) = self.opened.take() {
             self.here = OwnedFd::from(opened);
         }
-        let mut names: Vec<OsString> = list(self.here.as_fd())?.into_iter().map(|entry| entry.name).collect();
+        let mut names: Vec<OsString> = match self.only.take() {
+            Some(only) => vec![only],
+            None => list(self.here.as_fd())?.into_iter().map(|entry| entry.name).collect(),
+        };
         names.sort_unstable_by(|a, b| b.cmp(a));
         self.levels.push(Level { stat: self.stat, path: self.path.len(), names });
         Ok(())
