@@ -34,6 +34,11 @@ pub fn output(program: &str, arguments: &[&str]) -> Result<String> {
 /// # Errors
 /// As [`output`].
 pub fn output_within(limit: Duration, program: &str, arguments: &[&str]) -> Result<String> {
+    bytes_within(limit, program, arguments).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The same where what it says need not be text.
+fn bytes_within(limit: Duration, program: &str, arguments: &[&str]) -> Result<Vec<u8>> {
     let what = || format!("cannot run {program} {}", arguments.join(" "));
     let mut command = Command::new(program);
     command.args(arguments).env_clear().env("LC_ALL", "C");
@@ -46,7 +51,7 @@ pub fn output_within(limit: Duration, program: &str, arguments: &[&str]) -> Resu
         return Err(Error::with_source(what(), format!("it did not end in {} seconds", limit.as_secs_f32())));
     };
     if status.success() {
-        return Ok(String::from_utf8_lossy(&stdout).into_owned());
+        return Ok(stdout);
     }
     let said = String::from_utf8_lossy(&stderr);
     Err(Error::with_source(what(), format!("{status}: {}", said.trim())))

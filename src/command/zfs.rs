@@ -3,14 +3,22 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::output_within;
+use super::{bytes_within, output_within};
 use crate::error::{Error, Result};
+
+mod diff;
+
+use diff::changes;
+pub use diff::{Change, What};
 
 /// Where systems have the program.
 const PLACES: [&str; 3] = ["/sbin/zfs", "/usr/sbin/zfs", "/usr/local/sbin/zfs"];
 
 /// How long one command may take: destroying and unmounting wait for the disks.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// How long comparing may take: where it takes longer, reading the files takes hours.
+const DIFF_LIMIT: Duration = Duration::from_secs(1800);
 
 /// A property and its value.
 pub type Property<'a> = (&'a str, &'a str);
@@ -106,6 +114,14 @@ impl Zfs {
         let (depth, columns) = (depth.to_string(), columns.join(","));
         let arguments = ["list", "-H", "-t", "filesystem", "-d", &depth, "-o", &columns, dataset];
         rows(&output_within(LIMIT, self.program, &arguments)?)
+    }
+
+    /// What differs between `snapshot` and the present state of its dataset, `dataset`, which has to be mounted.
+    ///
+    /// # Errors
+    /// It is not mounted, or this ZFS cannot tell.
+    pub fn diff(&self, snapshot: &str, dataset: &str) -> Result<Vec<Change>> {
+        changes(&bytes_within(DIFF_LIMIT, self.program, &["diff", "-FH", snapshot, dataset])?)
     }
 
     /// Whether there is such a dataset.

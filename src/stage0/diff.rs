@@ -17,6 +17,7 @@
 //! Nothing is followed, and no mount point is entered: one that is not ignored is an error.
 
 mod compare;
+mod known;
 mod links;
 #[cfg(any(test, feature = "testing"))]
 pub mod random;
@@ -31,10 +32,12 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{FileStat, SFlag};
 
 use crate::error::{Context, Error, Result};
+use crate::storage::Knowledge;
 use crate::sys::tree::{Walk, file_type};
 
 use super::pack::{Selection, check_name, shown};
 use compare::{Compared, compare};
+pub use known::Known;
 use links::Links;
 
 /// What differs between two trees. Paths are relative to the root, which is itself the empty path, and sorted.
@@ -48,7 +51,8 @@ pub struct Difference {
     pub removed: Vec<PathBuf>,
     /// The sockets of the changed tree, which no archive holds.
     pub sockets: Vec<PathBuf>,
-    /// Everything but the root that is there after the difference was applied to the parent, what is ignored included.
+    /// Everything but the root that is there after the difference was applied to the parent, what is ignored included. Where
+    /// nothing is removed, directories that are known to be the same are left out.
     pub remaining: Vec<PathBuf>,
 }
 
@@ -95,11 +99,10 @@ impl Difference {
 /// # Errors
 /// One of the trees cannot be read.
 pub fn diff(parent: BorrowedFd<'_>, changed: BorrowedFd<'_>, ignore: &dyn Fn(&Path) -> bool) -> Result<Difference> {
-    diff_knowing(parent, changed, ignore, &|_| false)
+    diff_knowing(parent, changed, ignore, &Known::new(Knowledge::Nothing, Vec::new()))
 }
 
-/// As [`diff`], where `same` knows of regular files that are in both trees whose content need not be compared: overlayfs, for
-/// one, has copied all that was opened for writing. Properties are always compared.
+/// As [`diff`], where something is known of the changed tree: that need not be compared.
 ///
 /// # Errors
 /// As [`diff`].
@@ -107,13 +110,13 @@ pub fn diff_knowing(
     parent: BorrowedFd<'_>,
     changed: BorrowedFd<'_>,
     ignore: &dyn Fn(&Path) -> bool,
-    same: &dyn Fn(&Path) -> bool,
+    known: &Known,
 ) -> Result<Difference> {
     let mut diff = Diff {
         old: Side::new(parent, "the parent")?,
         new: Side::new(changed, "the changed tree")?,
         ignore,
-        same,
+        known,
         found: Difference::default(),
         gone: None,
         by_time: HashSet::new(),
@@ -160,7 +163,7 @@ struct Diff<'a> {
     old: Side,
     new: Side,
     ignore: &'a dyn Fn(&Path) -> bool,
-    same: &'a dyn Fn(&Path) -> bool,
+    known: &'a Known,
     found: Difference,
     /// The last directory of the parent that is gone or has become something else.
     gone: Option<PathBuf>,
@@ -249,6 +252,12 @@ impl Diff<'_> {
             self.old.advance()?;
             return self.only_new();
         }
+        if self.old.is(SFlag::S_IFDIR) && self.new.is(SFlag::S_IFDIR) && self.known.is_all_the_same(&path) {
+            self.old.walk.skip();
+            self.new.walk.skip();
+            self.old.advance()?;
+            return self.new.advance();
+        }
         self.note_new(&path);
         if let Some(stat) = &self.old.stat {
             self.old.links.note(&path, stat);
@@ -273,7 +282,7 @@ impl Diff<'_> {
 
     fn compare(&mut self, path: &Path) -> Result<Compared> {
         let (Some(old), Some(new)) = (self.old.stat, self.new.stat) else { return Ok(Compared::Same) };
-        let know = || (self.same)(path);
+        let know = || self.known.has_its_content(path, &new);
         compare((&mut self.old.walk, &old), (&mut self.new.walk, &new), &know)
             .context(|| format!("cannot compare {} with the parent's", shown(path)))
     }

@@ -137,7 +137,8 @@ impl Work<'_> {
 
     fn in_pod(&mut self, locked: &mut LockedPod) -> Result<Outcome> {
         let (engine, store) = (self.engine, self.engine.store);
-        let root = store.app_root(&locked.pod, "build", &self.build.image.record.layers);
+        let layers = &self.build.image.record.layers;
+        let root = store.app_root(&locked.pod, "build", layers);
         let writable = root.writable().ok_or_else(|| Error::new("the root of the build pod is read-only"))?;
         let owner = if store.storage().keeps_owners() { Some((0, 0)) } else { None };
         let left_out = self.source.copy_into(writable, &self.directory, owner, store.progress())?;
@@ -152,18 +153,20 @@ impl Work<'_> {
         self.watch.check()?;
         let staging = store.begin_image()?;
         let archive = staging.path().join(ARCHIVE);
+        let id = locked.pod.id.to_string();
         let collect = Collect {
             parent: &self.build.image,
             directory: &self.directory,
             mounted: engine.isolation.mounted(),
             root: &root,
+            changes: &|note| store.storage().changes(&id, "build", layers, note),
             now: self.build.now,
             latest: self.build.latest,
             compression: engine.config.compression().into(),
             archive: &archive,
             progress: store.progress(),
         };
-        let trees = [Tree::Layers(self.build.image.record.layers.clone()), Tree::Root(root.clone())];
+        let trees = [Tree::Layers(layers.clone()), Tree::Root(root.clone())];
         let warnings = view(store.storage(), &trees, |trees| collect.work(trees))?;
         self.watch.check()?;
         let mut imported = store.import_built(staging, &format!("a build on {}", self.build.image.manifest.name))?;

@@ -159,6 +159,15 @@ pub trait Storage {
         Ok(())
     }
 
+    /// What the pod has changed in the root of an app, as far as that can be told without comparing it with its layers. Paths are
+    /// relative to the root. Nobody may be working in it.
+    ///
+    /// # Errors
+    /// It cannot be read, or what `note` fails with.
+    fn changes(&self, _pod: &str, _app: &str, _layers: &[String], _note: Note<'_>) -> Result<Knowledge> {
+        Ok(Knowledge::Nothing)
+    }
+
     /// Removes all roots and volumes of a pod; a pod that has none is no error.
     ///
     /// # Errors
@@ -166,6 +175,21 @@ pub trait Storage {
     fn remove_pod(&self, pod: &str) -> Result<()> {
         layers::remove_pod(self.layout(), pod)
     }
+}
+
+/// Hears of a path that may have changed. If that is a directory and the answer is false, nothing need be said of what is in it.
+pub type Note<'a> = &'a mut dyn FnMut(&Path) -> Result<bool>;
+
+/// What is known of a root from the paths that [`Storage::changes`] has noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Knowledge {
+    /// Nothing.
+    Nothing,
+    /// Whatever has not been noted has the content that it has in the layers, unless it is one of several names of a file.
+    Contents,
+    /// Nothing has vanished without another in its place, and whatever has not been noted, nor anything that is in it, is in
+    /// every respect what it is in the layers.
+    Everything,
 }
 
 /// A volume of a pod's own, as it begins.

@@ -3,16 +3,24 @@
 //! Nothing is mounted here. The pod mounts its stack in its own mount namespace, so that the kernel takes it off when the
 //! pod dies. `init` tries one mount, in a namespace of a child process.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::{Layout, Staging, Storage};
+use nix::sys::stat::SFlag;
+
+use super::{Knowledge, Layout, Note, Staging, Storage};
 use crate::error::{Context, Error, Result};
 use crate::sys;
+use crate::sys::os::attrs;
 use crate::sys::rootfs::RootFs;
+use crate::sys::tree::{Walk, file_type};
 
 /// How many layers the kernel stacks (`OVL_MAX_STACK`).
 const MOST_LAYERS: usize = 500;
+
+/// The extended attribute by which overlayfs notes that a directory is another's under a new name.
+const REDIRECT: &[u8] = b"trusted.overlay.redirect";
 
 /// The backend.
 #[derive(Debug)]
@@ -66,6 +74,25 @@ impl Storage for Overlay {
         // overlayfs shows the attributes of the upper directory at the root: they must be the image's.
         let top = layers.last().ok_or_else(|| Error::new("a root needs at least one layer"))?;
         sys::paths::copy_directory(&self.layer(top), &at.join("upper")).context(what)
+    }
+
+    /// Whatever is not in the upper layer has the content of those below it, unless a directory is another's under a new name.
+    fn changes(&self, pod: &str, app: &str, _layers: &[String], note: Note<'_>) -> Result<Knowledge> {
+        let upper = self.layout.app(pod, app).join("upper");
+        let what = || format!("cannot read {}", upper.display());
+        let opened = File::open(&upper).context(what)?;
+        let mut walk = Walk::new(opened.as_fd()).context(what)?;
+        while let Some(stat) = walk.advance().context(what)? {
+            if !note(walk.path())? {
+                walk.skip();
+            } else if file_type(&stat) == SFlag::S_IFDIR {
+                let attributes = attrs::get_xattrs(walk.node().context(what)?).context(what)?;
+                if attributes.iter().any(|(name, _)| name == REDIRECT) {
+                    return Ok(Knowledge::Nothing);
+                }
+            }
+        }
+        Ok(Knowledge::Contents)
     }
 
     fn root(&self, pod: &str, app: &str, layers: &[String]) -> RootFs {

@@ -15,19 +15,12 @@ struct Place {
     scratch: Scratch,
 }
 
-/// The backend of a store in a dataset that is mounted at `root`.
-fn zfs(pool: &Pool, root: &Path) -> Zfs {
-    let settings = Settings { dataset: pool.dataset().to_owned(), ..Settings::default() };
-    Zfs::new(root, settings).unwrap()
-}
-
 impl Place {
-    fn new(storage: Box<dyn Storage>, pool: Option<Pool>, scratch: Scratch) -> Place {
-        storage.establish(false).unwrap();
+    fn new(storage: Box<dyn Storage>, scratch: Scratch) -> Place {
         for directory in Layout::new(&scratch.rootfs()).directories() {
             fs::create_dir_all(directory).unwrap();
         }
-        Place { storage, _pool: pool, scratch }
+        Place { storage, _pool: None, scratch }
     }
 
     fn root(&self) -> PathBuf {
@@ -79,11 +72,11 @@ fn on_each(test: impl Fn(&Place)) {
     };
     for make in backends {
         let scratch = Scratch::new();
-        run(&Place::new(make(&scratch.rootfs()), None, scratch));
+        run(&Place::new(make(&scratch.rootfs()), scratch));
     }
     if let Some(pool) = Pool::new() {
         let scratch = Scratch::new();
-        run(&Place::new(Box::new(zfs(&pool, &scratch.rootfs())), Some(pool), scratch));
+        run(&Place { storage: Box::new(pool.storage(&scratch.rootfs())), _pool: Some(pool), scratch });
     }
 }
 

@@ -25,13 +25,14 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::layers::{self, Staging};
-use super::{EmptyVolume, Layout, Storage};
+use super::{EmptyVolume, Knowledge, Layout, Note, Storage};
 use crate::command::zfs::{Property, Zfs as Command};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::lock::Lock;
 use crate::sys::rootfs::RootFs;
 
+mod changes;
 mod establish;
 
 /// What the name of a layer begins with while it is being made; the name of its directory in `tmp` follows.
@@ -315,6 +316,10 @@ impl Storage for Zfs {
             self.mount(&format!("{}/{}", self.pod(pod), entry.file_name().display()), &entry.path())?;
         }
         Ok(())
+    }
+
+    fn changes(&self, pod: &str, app: &str, _layers: &[String], note: Note<'_>) -> Result<Knowledge> {
+        self.changed(pod, app, note)
     }
 
     fn remove_pod(&self, pod: &str) -> Result<()> {

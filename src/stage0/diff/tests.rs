@@ -9,6 +9,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use super::random::{Random, Wild, describe};
 use super::*;
 use crate::stage0::pack::testing::{pack_path, unpack_path};
+use crate::storage::testing::Pool;
+use crate::storage::{Note, Storage as _};
 use crate::sys::paths::copy_tree;
 use crate::sys::testing::{Scratch, skipped_without_root};
 
@@ -279,14 +281,82 @@ fn known_content_is_not_read() {
     let (parent, changed) = twins(&scratch, |at| fs::write(at.join("f"), "a").unwrap());
     keep_time(&changed.join("f"), |f| fs::write(f, "b").unwrap());
     let open = |path: &Path| File::open(path).unwrap();
-    let knowing = |same: bool| {
-        diff_knowing(open(&parent).as_fd(), open(&changed).as_fd(), &|_| false, &|path| {
-            assert_eq!(path, Path::new("f"));
-            same
-        })
+    let knowing = |knowledge: Knowledge, noted: &[&str]| {
+        let known = Known::new(knowledge, noted.iter().map(PathBuf::from).collect());
+        lists(&diff_knowing(open(&parent).as_fd(), open(&changed).as_fd(), &|_| false, &known).unwrap())
     };
-    assert_eq!(lists(&knowing(true).unwrap()), ["", "", ""]);
-    assert_eq!(lists(&knowing(false).unwrap()), ["", "/f", ""]);
+    assert_eq!(knowing(Knowledge::Contents, &["other"]), ["", "", ""]);
+    assert_eq!(knowing(Knowledge::Contents, &["f"]), ["", "/f", ""]);
+    assert_eq!(knowing(Knowledge::Nothing, &[]), ["", "/f", ""]);
+    assert_eq!(knowing(Knowledge::Everything, &["f"]), ["", "/f", ""]);
+    // Whoever knows one name of a file does not know what was written by another.
+    fs::hard_link(changed.join("f"), scratch.path().join("second")).unwrap();
+    assert_eq!(knowing(Knowledge::Contents, &["other"]), ["", "/f", ""]);
+}
+
+#[test]
+fn directories_that_are_known_to_be_the_same_are_not_entered() {
+    let scratch = Scratch::new();
+    let (parent, changed) = twins(&scratch, |at| {
+        for directory in ["a/b", "c/d"] {
+            fs::create_dir_all(at.join(directory)).unwrap();
+        }
+    });
+    for file in ["a/b/f", "c/d/f"] {
+        fs::write(changed.join(file), "").unwrap();
+    }
+    let open = |path: &Path| File::open(path).unwrap();
+    let known = Known::new(Knowledge::Everything, vec!["a/b".into(), "a/b/f".into()]);
+    let found = diff_knowing(open(&parent).as_fd(), open(&changed).as_fd(), &|_| false, &known).unwrap();
+    assert_eq!(lists(&found), ["/a/b/f", "/a/b", ""]);
+}
+
+/// What a backend says of changes must not change what is found.
+#[test]
+#[expect(clippy::print_stdout, reason = "`make check` shows and counts such lines")]
+fn what_storage_knows_makes_no_difference() {
+    let scratch = Scratch::new();
+    // Destroyed before the directory that it is mounted in is removed.
+    let Some(pool) = Pool::new() else { return };
+    let zfs = pool.storage(&scratch.rootfs());
+    let mut told = BTreeSet::new();
+    for seed in 0..24 {
+        let mut random = Random::new(seed);
+        let (layer, pod) = (format!("sha512-{seed}"), format!("pod-{seed}"));
+        let changes = |note: Note<'_>| zfs.changes(&pod, "app", std::slice::from_ref(&layer), note).unwrap();
+        let staging = zfs.begin_layer().unwrap();
+        if seed > 0 {
+            Wild { random: &mut random, root: &staging.tree() }.grow(50);
+        }
+        zfs.commit_layer(staging, &layer).unwrap();
+        zfs.create_pod(&pod).unwrap();
+        zfs.create_root(&pod, "app", std::slice::from_ref(&layer)).unwrap();
+        if changes(&mut |_| Ok(true)) == Knowledge::Nothing {
+            println!("skipped: this ZFS has no `zfs diff`");
+            return;
+        }
+        let (parent, changed) = (zfs.layer(&layer), zfs.root(&pod, "app", std::slice::from_ref(&layer)));
+        let changed = changed.path();
+        // A few changes leave some of the tree as it was.
+        Wild { random: &mut random, root: changed }.disturb(if seed % 2 == 0 { 20 } else { 2 });
+        let mut noted = Vec::new();
+        let knowledge = changes(&mut |path| {
+            noted.push(path.to_owned());
+            Ok(true)
+        });
+        told.insert(knowledge);
+        let known = Known::new(knowledge, noted);
+        let open = |path: &Path| File::open(path).unwrap();
+        let found = diff_knowing(open(&parent).as_fd(), open(changed).as_fd(), &|_| false, &known).unwrap();
+        let mut expected = diff_paths(&parent, changed);
+        if expected.removed.is_empty() {
+            expected.remaining.clone_from(&found.remaining);
+        }
+        assert_eq!(found, expected, "seed {seed}: {known:?}");
+        zfs.remove_pod(&pod).unwrap();
+        zfs.remove_layer(&layer).unwrap();
+    }
+    assert!(told.len() > 1 && told.contains(&Knowledge::Everything), "{told:?}");
 }
 
 /// On Linux: a bind mount has the device of what is around it.

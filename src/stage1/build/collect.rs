@@ -1,6 +1,5 @@
 //! What the command of a build left: the manifest, and what differs from the parent, as an archive.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes};
 use std::io::{BufWriter, Read, Write};
@@ -14,20 +13,17 @@ use crate::error::{Context, Error, Result};
 use crate::progress::{Progress, Step};
 use crate::stage0::build::{ETC, Foreign, MANIFEST, complete};
 use crate::stage0::compression::{Compression, encoder, processors};
-use crate::stage0::diff::{Difference, diff_knowing};
+use crate::stage0::diff::{Difference, Known, diff_knowing};
 use crate::stage0::image::Image;
 use crate::stage0::interruptible::Interruptible;
 use crate::stage0::pack::{check_name, pack_as_of};
 use crate::stage0::unpack::MAX_MANIFEST;
-use crate::sys::os::attrs;
+use crate::storage::{Knowledge, Note};
 use crate::sys::rootfs::RootFs;
-use crate::sys::tree::{Walk, open_directory, open_path, open_regular, resolve_directory, stat_entry};
+use crate::sys::tree::{open_directory, open_path, open_regular, resolve_directory, stat_entry};
 
 /// The longest manifest that an author may write, in bytes.
 const LONGEST: u64 = 1 << 20;
-
-/// The extended attribute by which overlayfs notes that a directory is another's under a new name.
-const REDIRECT: &[u8] = b"trusted.overlay.redirect";
 
 /// What has to be known.
 pub(super) struct Collect<'a> {
@@ -39,6 +35,8 @@ pub(super) struct Collect<'a> {
     pub(super) mounted: &'a [&'a str],
     /// The pod's root.
     pub(super) root: &'a RootFs,
+    /// Notes what has changed in it.
+    pub(super) changes: &'a dyn Fn(Note<'_>) -> Result<Knowledge>,
     /// The time that the image is made at, in seconds since 1970.
     pub(super) now: u64,
     /// The latest time that a file of the image may have, likewise.
@@ -119,9 +117,18 @@ impl Collect<'_> {
     }
 
     fn difference(&self, foreign: &Foreign<'_>, parent: BorrowedFd<'_>, pod: BorrowedFd<'_>) -> Result<Difference> {
-        let written = written(self.root, foreign)?;
-        let untouched = |path: &Path| written.as_ref().is_some_and(|written| !written.contains(path));
-        diff_knowing(parent, pod, &|path| foreign.has(path), &untouched)
+        let mut noted = Vec::new();
+        let knowledge = (self.changes)(&mut |path| {
+            let is_foreign = foreign.has(path);
+            if !is_foreign {
+                // Names that no archive holds are refused before there are more of them.
+                check_name(path)?;
+                noted.push(path.to_owned());
+            }
+            Ok(!is_foreign)
+        })?;
+        let known = Known::new(knowledge, noted);
+        diff_knowing(parent, pod, &|path| foreign.has(path), &known)
     }
 
     /// What of the pod's root is not the image's.
@@ -159,31 +166,6 @@ impl Collect<'_> {
         }
         Ok(())
     }
-}
-
-/// The paths of what is in the writable layer of an overlay: whatever is not there has the parent's content. Nothing is known of
-/// other roots, nor where a directory is another's under a new name.
-fn written(root: &RootFs, foreign: &Foreign<'_>) -> Result<Option<HashSet<PathBuf>>> {
-    let RootFs::Overlay { upper, .. } = root else { return Ok(None) };
-    let what = || format!("cannot read {}", upper.display());
-    let opened = File::open(upper).context(what)?;
-    let mut walk = Walk::new(opened.as_fd()).context(what)?;
-    let mut found = HashSet::new();
-    while let Some(stat) = walk.advance().context(what)? {
-        if foreign.has(walk.path()) {
-            walk.skip();
-            continue;
-        }
-        check_name(walk.path())?;
-        found.insert(walk.path().to_owned());
-        if crate::sys::tree::file_type(&stat) == nix::sys::stat::SFlag::S_IFDIR {
-            let attributes = attrs::get_xattrs(walk.node().context(what)?).context(what)?;
-            if attributes.iter().any(|(name, _)| name == REDIRECT) {
-                return Ok(None);
-            }
-        }
-    }
-    Ok(Some(found))
 }
 
 /// Keeps a manifest that is wrong where its author can look at it.
