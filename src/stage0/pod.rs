@@ -185,6 +185,7 @@ impl Store {
             let remove = || self.storage().remove_pod(&name);
             steps.step("make a volume", remove, || self.storage().create_volume(&name, &empty))?;
         }
+        steps.check(|| self.storage().close_pod(&name))?;
         let directory = place_of(self, PREPARED, id);
         steps.check(|| fs::rename(&preparing, &directory).context(what))?;
         steps.keep();
@@ -334,9 +335,9 @@ impl Store {
     pub fn begin_run(&self, locked: &mut LockedPod) -> Result<()> {
         let id = locked.pod.id;
         match locked.pod.state {
-            State::Exited => self.storage().open_pod(&id.to_string())?,
+            State::Exited => self.open_pod(&locked.pod)?,
             State::Prepared => {
-                self.storage().open_pod(&id.to_string())?;
+                self.open_pod(&locked.pod)?;
                 let directory = place_of(self, RUN, id);
                 fs::rename(&locked.pod.directory, &directory).context(|| format!("cannot begin to run pod {id}"))?;
                 locked.pod.directory = directory;
@@ -366,6 +367,22 @@ impl Store {
         let rubbish = crate::storage::staging(self.root())?;
         fs::rename(&directory, rubbish.path().join("pod")).context(what)?;
         sys::paths::remove_tree(rubbish.path()).context(what)
+    }
+
+    /// Sees to it that the files of its roots and volumes can be reached; [`Store::begin_run`] does, too.
+    ///
+    /// # Errors
+    /// One is missing, or cannot be mounted.
+    pub fn open_pod(&self, pod: &Pod) -> Result<()> {
+        self.storage().open_pod(&pod.id.to_string())
+    }
+
+    /// The opposite, when it does not run.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn close_pod(&self, pod: &Pod) -> Result<()> {
+        self.storage().close_pod(&pod.id.to_string())
     }
 
     /// Where the volume `name` of the pod's own is.

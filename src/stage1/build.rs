@@ -141,6 +141,7 @@ impl Work<'_> {
         let root = store.app_root(&locked.pod, "build", layers);
         let writable = root.writable().ok_or_else(|| Error::new("the root of the build pod is read-only"))?;
         let owner = if store.storage().keeps_owners() { Some((0, 0)) } else { None };
+        store.open_pod(&locked.pod)?;
         let left_out = self.source.copy_into(writable, &self.directory, owner, store.progress())?;
         left_out.iter().for_each(|warning| (engine.warn)(warning));
         self.watch.check()?;
@@ -151,6 +152,7 @@ impl Work<'_> {
             return Ok(Outcome::Failed(exit));
         }
         self.watch.check()?;
+        store.open_pod(&locked.pod)?;
         let staging = store.begin_image()?;
         let archive = staging.path().join(ARCHIVE);
         let id = locked.pod.id.to_string();

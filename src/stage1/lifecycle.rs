@@ -82,13 +82,18 @@ impl<'a> Engine<'a> {
         let network = network::by_name(manifest.annotations.get(NETWORK).unwrap_or("none"))?;
         self.store.begin_run(locked)?;
         let id = locked.pod.id.to_string();
-        let attachment = network.attach(&id)?;
-        let ended = self.run_attached(locked, manifest, attachment, app);
-        match (ended, network.detach(&id)) {
-            (Ok(_), Err(error)) => Err(error),
-            (Err(error), Err(undo)) => Err(error.and_undo(undo)),
-            (ended, Ok(())) => ended,
+        let ended = network.attach(&id).and_then(|attachment| {
+            let ended = self.run_attached(locked, manifest, attachment, app);
+            match (ended, network.detach(&id)) {
+                (Ok(_), Err(error)) => Err(error),
+                (Err(error), Err(undo)) => Err(error.and_undo(undo)),
+                (ended, Ok(())) => ended,
+            }
+        });
+        if let Err(error) = self.store.close_pod(&locked.pod) {
+            (self.warn)(&error.one_line());
         }
+        ended
     }
 
     fn run_attached(
@@ -177,6 +182,7 @@ impl<'a> Engine<'a> {
                 // Somebody may have begun to run it in this moment; then it is theirs to reap.
                 if let Ok(locked) = self.store.lock_pod(&pod) {
                     self.remove_sandbox(&locked.pod)?;
+                    self.store.close_pod(&locked.pod)?;
                 }
             }
         }

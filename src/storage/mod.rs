@@ -159,6 +159,14 @@ pub trait Storage {
         Ok(())
     }
 
+    /// The opposite: nobody needs them for now. What somebody still uses may stay.
+    ///
+    /// # Errors
+    /// The disk fails.
+    fn close_pod(&self, _pod: &str) -> Result<()> {
+        Ok(())
+    }
+
     /// What the pod has changed in the root of an app, as far as that can be told without comparing it with its layers. Paths are
     /// relative to the root. Nobody may be working in it.
     ///

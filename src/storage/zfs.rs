@@ -119,6 +119,13 @@ impl Zfs {
         self.layout.pod(pod).join(format!("{VOLUME}{volume}"))
     }
 
+    /// The mount points of a pod's datasets.
+    fn places(&self, pod: &str) -> Result<Vec<PathBuf>> {
+        let place = self.layout.pod(pod);
+        let what = || format!("cannot read {}", place.display());
+        fs::read_dir(&place).context(what)?.map(|entry| Ok(entry.context(what)?.path())).collect()
+    }
+
     /// Mounts a dataset whose mount point is `place`, if it is not mounted: by mount(2) where the kernel has ZFS.
     fn mount(&self, dataset: &str, place: &Path) -> Result<()> {
         let what = || format!("cannot mount {dataset} at {}", place.display());
@@ -309,11 +316,25 @@ impl Storage for Zfs {
     }
 
     fn open_pod(&self, pod: &str) -> Result<()> {
-        let place = self.layout.pod(pod);
-        let what = || format!("cannot read {}", place.display());
-        for entry in fs::read_dir(&place).context(what)? {
-            let entry = entry.context(what)?;
-            self.mount(&format!("{}/{}", self.pod(pod), entry.file_name().display()), &entry.path())?;
+        for place in self.places(pod)? {
+            let name = place.file_name().unwrap_or_default().display();
+            self.mount(&format!("{}/{name}", self.pod(pod)), &place)?;
+        }
+        Ok(())
+    }
+
+    fn close_pod(&self, pod: &str) -> Result<()> {
+        if !sys::os::has_filesystem("zfs") {
+            // Only zfs(8) could mount it again.
+            return Ok(());
+        }
+        for place in self.places(pod)? {
+            let what = || format!("cannot unmount {}", place.display());
+            // The kernel knows its mounts by paths without links.
+            match sys::os::unmount(&fs::canonicalize(&place).context(what)?) {
+                Err(e) if e.errno() != Errno::EBUSY => return Err(e).context(what),
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -599,7 +599,7 @@ pods_on_zfs() {
 	script='cat /kept 2>/dev/null; echo again >>/kept'
 	pod=$(on_zfs -q prepare busybox-base -- sh -c "$script")
 	expect 'properties' "$(zfs get -H -o value canmount,jetpack:app,mounted "$pool/store/pods/$pod/app.busybox-base" | tr '\n' ' ')" \
-		'noauto busybox-base yes '
+		'noauto busybox-base no '
 	expect 'first' "$(on_zfs run "$pod")" ''
 	expect 'second' "$(on_zfs run "$pod")" again
 	unmount_datasets

@@ -81,7 +81,7 @@ fn datasets_say_what_they_are_and_are_not_mounted_at_boot() {
     assert_eq!(get(&format!("pods/{pod}/volume.data"), "origin,jetpack:volume"), "- data");
     assert!(zfs(&["list", "-H", "-o", "name", "-t", "snapshot", "-r", root]).contains(&format!("{app}@parent\n")));
     if std::path::Path::new("/dev/zfs").exists() {
-        assert_eq!(get(&app, "canmount"), "noauto");
+        assert_eq!(get(&app, "canmount,mounted"), "noauto no");
     }
 }
 

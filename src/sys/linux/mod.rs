@@ -13,7 +13,7 @@ pub use capabilities::become_app;
 pub use control::{connect_at, listen_at};
 pub use mount::{
     MountFlags, attach_mount, bind, bind_read_only, clone_mount, has_filesystem, make_character_device, make_private,
-    mount_dataset, mount_filesystem, mount_privately, mount_root, pivot, remount_bind,
+    mount_dataset, mount_filesystem, mount_privately, mount_root, pivot, remount_bind, unmount,
 };
 pub use processes::{own_pid_namespace, processes, signal_process};
 

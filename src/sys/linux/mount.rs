@@ -47,6 +47,17 @@ pub fn mount_dataset(dataset: &str, target: &Path) -> Result<()> {
         .call(|| format!("mount({dataset:?}, {target:?}, \"zfs\", {options:?})"))
 }
 
+/// Takes off what is mounted on `target`, which is no link; that nothing is mounted is no error.
+///
+/// # Errors
+/// Somebody uses it (EBUSY).
+pub fn unmount(target: &Path) -> Result<()> {
+    match umount2(target, MntFlags::UMOUNT_NOFOLLOW) {
+        Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+        other => other.call(|| format!("umount2({target:?}, UMOUNT_NOFOLLOW)")),
+    }
+}
+
 /// Whether the kernel has filesystems of `kind` now.
 pub fn has_filesystem(kind: &str) -> bool {
     let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
