@@ -20,6 +20,7 @@ debian_package() {
 	busybox) echo busybox-static ;;
 	cc) echo gcc libc6-dev ;;
 	capsh) echo libcap2-bin ;;
+	fuser) echo psmisc ;;
 	getfacl) echo acl ;;
 	python3) echo python3-venv ;;
 	setfattr) echo attr ;;

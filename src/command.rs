@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -106,6 +107,21 @@ pub fn devfs_rules(number: &str) -> Result<usize> {
 
 fn count_lines(text: &str) -> usize {
     text.lines().filter(|line| !line.trim().is_empty()).count()
+}
+
+/// The processes that use files of what is mounted at a directory, as people call them: `12 (sleep)`. Where there is no fuser(1)
+/// to tell, there are none.
+pub fn users_of(mount_point: &Path) -> Vec<String> {
+    let mount_point = mount_point.to_string_lossy();
+    let found = output("/usr/bin/fuser", &["-c", &mount_point]).unwrap_or_default();
+    let numbers: Vec<&str> = found.split_whitespace().collect();
+    if numbers.is_empty() {
+        return Vec::new();
+    }
+    // Some may have ended since, which makes ps(1) fail where it finds no other.
+    let named = output("/bin/ps", &["-o", "pid=,comm=", "-p", &numbers.join(",")]).unwrap_or_default();
+    let called = |line: &str| line.trim().split_once(' ').map(|(pid, name)| format!("{pid} ({})", name.trim()));
+    named.lines().filter_map(called).collect()
 }
 
 /// The processes of a jail (ps(1)).

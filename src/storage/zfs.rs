@@ -26,6 +26,7 @@ use nix::errno::Errno;
 
 use super::layers::{self, Staging};
 use super::{EmptyVolume, Knowledge, Layout, Note, Storage};
+use crate::command::users_of;
 use crate::command::zfs::{Property, Zfs as Command};
 use crate::error::{Context, Error, Result};
 use crate::sys;
@@ -158,10 +159,22 @@ impl Zfs {
         if !clones.is_empty() {
             return Err(Error::with_source(what(), format!("there are clones of it: {}", clones.join(", "))));
         }
-        destroyed.map_err(|error| {
-            Error::with_source(what(), error)
-                .help("something uses its files: end that (fuser(1) and fstat(1) find it), and try again")
+        destroyed.map_err(|error| match self.users_of(dataset).as_slice() {
+            [] => Error::with_source(what(), error)
+                .help("something uses its files, or has it mounted: end that, and try again"),
+            users => Error::with_source(format!("{}, which is in use by {}", what(), users.join(", ")), error)
+                .help("end these processes, and try again"),
         })
+    }
+
+    /// The processes that use what is mounted of a dataset and of those below it.
+    fn users_of(&self, dataset: &str) -> Vec<String> {
+        let all = self.command.list(dataset, DEEPEST, ["mountpoint", "mounted"]).unwrap_or_default();
+        let mounted = all.into_iter().filter(|[_, mounted]| mounted == "yes");
+        let mut users: Vec<String> = mounted.flat_map(|[place, _]| users_of(Path::new(&place))).collect();
+        users.sort();
+        users.dedup();
+        users
     }
 
     /// The datasets that are clones of a dataset, and not below it.

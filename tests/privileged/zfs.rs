@@ -192,7 +192,9 @@ fn a_pod_in_use_is_reported_and_destroyed_later() {
     let mut user = Command::new("sleep").arg("100").current_dir(inside).spawn().expect("sleep starts");
     let begin = Instant::now();
     let said = jetpack.run(["destroy", &pod]).failure(125);
-    assert!(said.contains("cannot destroy ") && said.contains("help: something uses its files"), "{said}");
+    let expected = format!("which is in use by {} (sleep): cannot run ", user.id());
+    assert!(said.contains("cannot destroy ") && said.contains(&expected), "{said}");
+    assert!(said.contains("help: end these processes"), "{said}");
     assert!(begin.elapsed() < Duration::from_secs(60));
     user.kill().expect("it runs");
     ended(&mut user);
