@@ -28,6 +28,8 @@ pub(super) struct AppArgs {
     workdir: Option<String>,
     #[arg(long)]
     readonly_rootfs: bool,
+    #[arg(long, value_parser = super::size::size)]
+    disk: Option<u64>,
     #[arg(skip)]
     arguments: Vec<String>,
 }
@@ -42,6 +44,7 @@ App flags, after its image:
       --env NAME=VALUE     a variable of the environment
       --workdir DIRECTORY  where the program starts
       --readonly-rootfs    the app may not write to its root filesystem
+      --disk SIZE          the most that its root may hold, with all that is the image's (512M, 10G)
   -- ARGUMENTS             arguments for the program; for an image without one, the command";
 
 pub(super) fn variable(text: &str) -> std::result::Result<(String, String), String> {
@@ -141,6 +144,7 @@ impl AppArgs {
             env: Vec::new(),
             workdir: None,
             readonly_rootfs: false,
+            disk: None,
             arguments: Vec::new(),
         }
     }
@@ -159,6 +163,7 @@ impl AppArgs {
             environment: self.env,
             working_directory: self.workdir,
             read_only: self.readonly_rootfs,
+            disk: self.disk,
             ..AppRequest::of(store.find_image(&self.image)?)
         })
     }

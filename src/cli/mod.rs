@@ -43,6 +43,7 @@ mod ps;
 mod run;
 mod saveid;
 mod show_image;
+mod size;
 mod target;
 mod top;
 mod version;

@@ -55,7 +55,9 @@ impl PodArgs {
         crate::network::by_name(&network)?;
         let apps = apps.into_iter().map(|app| app.request(store)).collect::<Result<_>>()?;
         let host = crate::appc::host_os_arch();
-        plan(PodRequest { apps, hostname: self.hostname, network, host })
+        let plan = plan(PodRequest { apps, hostname: self.hostname, network, host })?;
+        store.check_plan(&plan)?;
+        Ok(plan)
     }
 }
 

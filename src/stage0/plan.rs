@@ -12,6 +12,9 @@ pub const HOSTNAME: &str = "hostname";
 /// The annotation of a pod manifest that holds the name of the pod's network.
 pub const NETWORK: &str = "jetpack/net";
 
+/// The annotation of an app in a pod manifest that holds the most bytes that its root may hold.
+pub const DISK: &str = "jetpack/disk";
+
 /// What a person asks for.
 #[derive(Clone, Debug, Default)]
 pub struct PodRequest {
@@ -46,6 +49,8 @@ pub struct AppRequest {
     pub working_directory: Option<String>,
     /// Whether the root filesystem is read-only.
     pub read_only: bool,
+    /// The most bytes that its root may hold, the image's included.
+    pub disk: Option<u64>,
 }
 
 impl AppRequest {
@@ -61,6 +66,7 @@ impl AppRequest {
             environment: Vec::new(),
             working_directory: None,
             read_only: false,
+            disk: None,
         }
     }
 }
@@ -83,6 +89,8 @@ pub struct AppPlan {
     pub name: String,
     /// The layers, the lowest first.
     pub layers: Vec<String>,
+    /// The most bytes that it may hold.
+    pub disk: Option<u64>,
 }
 
 /// Plans a pod.
@@ -107,7 +115,7 @@ pub fn plan(request: PodRequest) -> Result<PodPlan> {
     let (mut apps, mut notices) = (Vec::new(), Vec::new());
     for app in request.apps {
         check_platform(&app.image, request.host)?;
-        let layers = app.image.record.layers.clone();
+        let (layers, disk) = (app.image.record.layers.clone(), app.disk);
         let mut planned = plan_app(app)?;
         if let Some(app) = &planned.app {
             let filled = volumes::fill(planned.name.as_str(), app)?;
@@ -115,7 +123,7 @@ pub fn plan(request: PodRequest) -> Result<PodPlan> {
             planned.mounts = filled.mounts;
             notices.extend(filled.notices);
         }
-        apps.push(AppPlan { name: planned.name.to_string(), layers });
+        apps.push(AppPlan { name: planned.name.to_string(), layers, disk });
         manifest.apps.push(planned);
     }
     manifest.validate().context(|| "the pod breaks the specification")?;
@@ -160,6 +168,10 @@ fn plan_app(request: AppRequest) -> Result<RuntimeApp> {
     let mut planned = RuntimeApp::new(name, image);
     planned.app = app;
     planned.read_only_root_fs = request.read_only;
+    if let Some(bytes) = request.disk {
+        let name = DISK.parse().context(|| "cannot annotate the app")?;
+        planned.annotations.set(name, bytes.to_string()).context(|| "cannot annotate the app")?;
+    }
     Ok(planned)
 }
 

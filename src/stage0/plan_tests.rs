@@ -90,7 +90,8 @@ fn apps_are_called_after_their_images() {
     for (name, expected) in table {
         let plan = planned(image(name, ""), |_| ()).unwrap();
         assert_eq!(plan.manifest.apps[0].name.as_str(), expected);
-        assert_eq!(plan.apps, [AppPlan { name: expected.to_owned(), layers: vec![image(name, "").id.to_string()] }]);
+        let layers = vec![image(name, "").id.to_string()];
+        assert_eq!(plan.apps, [AppPlan { name: expected.to_owned(), layers, disk: None }]);
     }
     let named = planned(image("a", ""), |request| request.name = Some("other".parse().unwrap())).unwrap();
     assert_eq!(named.apps[0].name, "other");

@@ -154,6 +154,21 @@ fn place_of(store: &Store, place: &str, id: Uuid) -> PathBuf {
 }
 
 impl Store {
+    /// Checks that the storage of this store can do what a plan asks of it.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check_plan(&self, plan: &PodPlan) -> Result<()> {
+        if self.storage().limits_roots() || plan.apps.iter().all(|app| app.disk.is_none()) {
+            return Ok(());
+        }
+        Err(Error::new(format!(
+            "the storage `{}` cannot limit what an app's root holds (--disk)",
+            self.storage().name()
+        ))
+        .help("keep the store in ZFS (`root.zfs` in jetpack.conf(5)), which sets `refquota`, or leave --disk out"))
+    }
+
     /// Makes a pod as planned: its directory, its roots. It is visible as *preparing* until it is whole.
     ///
     /// # Errors
@@ -162,6 +177,7 @@ impl Store {
         let id = Uuid::new_v4();
         let name = id.to_string();
         let what = || format!("cannot prepare pod {id}");
+        self.check_plan(plan)?;
         let images = self.use_images()?;
         let embryo = crate::storage::staging(self.root())?;
         let preparing = place_of(self, PREPARING, id);
@@ -177,7 +193,9 @@ impl Store {
         steps.step("make the place of its roots", remove, || self.storage().create_pod(&name))?;
         for app in &plan.apps {
             let remove = || self.storage().remove_pod(&name);
-            steps.step("make an app's root", remove, || self.storage().create_root(&name, &app.name, &app.layers))?;
+            steps.step("make an app's root", remove, || {
+                self.storage().create_root(&name, &app.name, &app.layers, app.disk)
+            })?;
         }
         for volume in &plan.manifest.volumes {
             let VolumeKind::Empty { mode, uid, gid } = volume.kind else { continue };

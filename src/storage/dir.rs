@@ -49,7 +49,7 @@ impl Storage for Dir {
         1
     }
 
-    fn create_root(&self, pod: &str, app: &str, layers: &[String]) -> Result<()> {
+    fn create_root(&self, pod: &str, app: &str, layers: &[String], _most: Option<u64>) -> Result<()> {
         let [layer] = layers else {
             return Err(Error::new("directories hold one layer only: the image must have been rendered"));
         };

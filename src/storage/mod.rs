@@ -128,11 +128,16 @@ pub trait Storage {
         Ok(())
     }
 
-    /// Makes the root of an app from `layers`, the lowest first.
+    /// Whether roots can be kept from holding more than some size.
+    fn limits_roots(&self) -> bool {
+        false
+    }
+
+    /// Makes the root of an app from `layers`, the lowest first, which may hold `most` bytes with all that is theirs.
     ///
     /// # Errors
-    /// A layer is missing, or the disk fails or is full.
-    fn create_root(&self, pod: &str, app: &str, layers: &[String]) -> Result<()>;
+    /// A layer is missing, the layers hold more than that, or the disk fails or is full.
+    fn create_root(&self, pod: &str, app: &str, layers: &[String], most: Option<u64>) -> Result<()>;
 
     /// The root that [`Storage::create_root`] made.
     fn root(&self, pod: &str, app: &str, layers: &[String]) -> RootFs;

@@ -64,7 +64,7 @@ impl Storage for Overlay {
         MOST_LAYERS
     }
 
-    fn create_root(&self, pod: &str, app: &str, layers: &[String]) -> Result<()> {
+    fn create_root(&self, pod: &str, app: &str, layers: &[String], _most: Option<u64>) -> Result<()> {
         let at = self.layout.app(pod, app);
         let what = || format!("cannot make the root of {app} in {}", at.display());
         fs::create_dir_all(&at).context(what)?;

@@ -184,7 +184,7 @@ fn a_root_is_made_of_its_layer_and_is_the_pods_own() {
         place.layer("one", "hello");
         let layers = ["one".to_owned()];
         place.storage.create_pod("pod").unwrap();
-        place.storage.create_root("pod", "web", &layers).unwrap();
+        place.storage.create_root("pod", "web", &layers, None).unwrap();
         let root = place.storage.root("pod", "web", &layers);
         assert!(root.path().starts_with(place.root().join("pods/pod")), "{root:?}");
         match &root {
@@ -217,7 +217,7 @@ fn apps_and_pods_are_apart_and_go_with_their_pod() {
         let layers = ["one".to_owned()];
         ["a", "b"].iter().for_each(|pod| place.storage.create_pod(pod).unwrap());
         for (pod, app) in [("a", "web"), ("a", "db"), ("b", "web")] {
-            place.storage.create_root(pod, app, &layers).unwrap();
+            place.storage.create_root(pod, app, &layers, None).unwrap();
             if let Some(path) = shown(&place.storage.root(pod, app, &layers)) {
                 fs::write(path.join("own"), format!("{pod} {app}")).unwrap();
             }
@@ -248,7 +248,7 @@ fn a_volume_is_empty_and_goes_with_its_pod() {
         fs::write(at.join("x"), "").unwrap();
         // An app may be called as a volume is.
         place.layer("one", "hello");
-        place.storage.create_root("pod", "data", &["one".to_owned()]).unwrap();
+        place.storage.create_root("pod", "data", &["one".to_owned()], None).unwrap();
         assert!(at.join("x").exists());
         place.storage.remove_pod("pod").unwrap();
         assert_eq!(place.contents(), ["layers/one"]);
@@ -260,7 +260,7 @@ fn a_root_of_a_layer_that_is_missing_is_an_error_that_can_be_undone() {
     on_each(|place| {
         for layers in [&["none".to_owned()][..], &[]] {
             place.storage.create_pod("pod").unwrap();
-            place.storage.create_root("pod", "web", layers).unwrap_err();
+            place.storage.create_root("pod", "web", layers, None).unwrap_err();
             place.storage.remove_pod("pod").unwrap();
             assert_eq!(place.contents(), [""; 0]);
         }
@@ -275,7 +275,7 @@ fn a_layer_of_which_there_are_clones_is_not_removed() {
         }
         place.layer("one", "hello");
         place.storage.create_pod("pod").unwrap();
-        place.storage.create_root("pod", "web", &["one".to_owned()]).unwrap();
+        place.storage.create_root("pod", "web", &["one".to_owned()], None).unwrap();
         let error = place.storage.remove_layer("one").unwrap_err().one_line();
         assert!(
             error.contains("/images/one: there are clones of it: ") && error.ends_with("/pods/pod/app.web"),
@@ -309,7 +309,7 @@ fn trees_are_looked_at_together_and_answers_come_back() {
         place.layer("one", "hello");
         let layers = ["one".to_owned()];
         place.storage.create_pod("pod").unwrap();
-        place.storage.create_root("pod", "web", &layers).unwrap();
+        place.storage.create_root("pod", "web", &layers, None).unwrap();
         let root = place.storage.root("pod", "web", &layers);
         let motd = |tree: &Path| fs::read_to_string(tree.join("etc/motd")).context(|| "cannot read");
         let trees = [Tree::Layers(layers.to_vec()), Tree::Root(root)];
@@ -346,7 +346,7 @@ fn a_stack_of_five_hundred_layers_is_mounted() {
         Ok((files, fs::read_to_string(paths[0].join("last")).context(|| "cannot read")?))
     };
     assert_eq!(view(&storage, &[Tree::Layers(names.clone())], look).unwrap(), (501, "499".to_owned()));
-    storage.create_root("pod", "web", &names).unwrap();
+    storage.create_root("pod", "web", &names, None).unwrap();
     let root = Tree::Root(storage.root("pod", "web", &names));
     assert_eq!(view(&storage, &[root, Tree::Layers(names[..2].to_vec())], look).unwrap(), (501, "499".to_owned()));
 }

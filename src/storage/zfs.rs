@@ -296,15 +296,25 @@ impl Storage for Zfs {
         self.command.create(&self.pod(pod), &[NOT_AT_BOOT, ("jetpack:pod", pod)])
     }
 
-    fn create_root(&self, pod: &str, app: &str, layers: &[String]) -> Result<()> {
+    fn limits_roots(&self) -> bool {
+        true
+    }
+
+    fn create_root(&self, pod: &str, app: &str, layers: &[String], most: Option<u64>) -> Result<()> {
         let what = || format!("cannot make the root of {app}");
         let [layer] = layers else {
             return Err(Error::new("a clone holds one layer only: the image must have been rendered"));
         };
         let (dataset, place) = (format!("{}/{APP}{app}", self.pod(pod)), self.app_place(pod, app));
         make_place(&place)?;
-        let properties = [Self::at_boot(), ("jetpack:app", app)];
-        self.command.clone_of(&seal(&self.image(layer)), &dataset, &properties).context(what)?;
+        let most = most.map(|bytes| bytes.to_string());
+        let limit = most.as_ref().map(|bytes| ("refquota", bytes.as_str()));
+        let properties: Vec<Property<'_>> = [Self::at_boot(), ("jetpack:app", app)].into_iter().chain(limit).collect();
+        let made = self.command.clone_of(&seal(&self.image(layer)), &dataset, &properties).context(what);
+        made.map_err(|error| match &most {
+            Some(bytes) => error.help(format!("the image itself must fit into {bytes} bytes: give more to --disk")),
+            None => error,
+        })?;
         self.command.snapshot(&format!("{dataset}@parent")).context(what)?;
         self.mount(&dataset, &place)
     }

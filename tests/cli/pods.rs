@@ -80,7 +80,7 @@ fn what_cannot_be_prepared_leaves_nothing() {
     jetpack.import(&scripted("volume", "exit 0", volume).finish());
     jetpack.import(&Archive::with_manifest(&manifest("plain", None)).finish());
     let before = jetpack.contents();
-    let table: [(&[&str], &str); 12] = [
+    let table: [(&[&str], &str); 14] = [
         (&["volume"], "cannot mount a volume at /dev: the runtime mounts its own there"),
         (&["plain", "--user", "0"], "the image plain has no app to change\nhelp: name a program"),
         (&["example.com/app", "plain"], "a pod of 2 apps cannot be made\nhelp: this version"),
@@ -96,6 +96,11 @@ fn what_cannot_be_prepared_leaves_nothing() {
         (&["example.com/app", "--env", "1=b"], "\"1\" is not the name of an environment variable"),
         (&["example.com/app", "--workdir", "srv"], "workingDirectory: \"srv\" is not an absolute path"),
         (&["example.com/app", "--name", "No_Name"], "--name"),
+        (&["example.com/app", "--disk", "1.5G"], "write a size such as 512M or 10G"),
+        (
+            &["example.com/app", "--disk", "1G"],
+            "cannot limit what an app's root holds (--disk)\nhelp: keep the store in ZFS",
+        ),
     ];
     for (arguments, expected) in table {
         for command in ["prepare", "run"] {

@@ -8,7 +8,8 @@ use crate::support::command::{Jetpack, Output, skip};
 fn every_command_has_a_help_that_lists_its_options() {
     let jetpack = Jetpack::uninitialized(&[]);
     let everywhere = ["--config", "-o", "--insecure-options", "--format", "-q, --quiet", "-v, --verbose", "-h, --help"];
-    let app = ["--name", "--exec", "--user", "--group", "--env", "--workdir", "--readonly-rootfs", "-- ARGUMENTS"];
+    let app =
+        ["--name", "--exec", "--user", "--group", "--env", "--workdir", "--readonly-rootfs", "--disk", "-- ARGUMENTS"];
     let pod = ["--hostname", "--net", "--saveid"];
     let table: Vec<(&str, Vec<&str>)> = vec![
         ("init", vec![]),

@@ -203,6 +203,27 @@ fn a_pod_in_use_is_reported_and_destroyed_later() {
 }
 
 #[test]
+fn a_root_holds_no_more_than_it_may() {
+    let jetpack = or_skip!(pods("zfs"));
+    let fill = "dd if=/dev/urandom of=/x bs=1M count=40";
+    let run = |limit: &[&str]| {
+        jetpack.run([&["run", "--destroy", "busybox-base"], limit, &["--", "sh", "-c", fill]].concat())
+    };
+    let said = run(&["--disk", "20M"]).failure(1);
+    assert!(said.contains("quota exceeded") || said.contains("No space left"), "{said}");
+    run(&[]).success();
+    let pod = jetpack.run(["prepare", "busybox-base", "--disk", "1G", "--", "true"]).success().stdout;
+    let app = format!("{}/pods/{}/app.busybox-base", jetpack.dataset().expect("a dataset"), pod.trim());
+    assert_eq!(zfs(&["get", "-Hp", "-o", "value", "refquota", &app]), format!("{}\n", 1 << 30));
+    assert!(jetpack.run(["manifest", pod.trim()]).success().stdout.contains("\"jetpack/disk\""));
+    jetpack.run(["destroy", pod.trim()]).success();
+    let before = datasets(&jetpack);
+    let said = run(&["--disk", "4K"]).failure(125);
+    assert!(said.contains("help: the image itself must fit into 4096 bytes"), "{said}");
+    assert_eq!(datasets(&jetpack), before);
+}
+
+#[test]
 fn init_makes_datasets_as_configured_and_takes_nobodys() {
     let pool = or_skip!(pool());
     let above = format!("{pool}/{}", uuid::Uuid::new_v4());

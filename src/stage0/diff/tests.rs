@@ -330,7 +330,7 @@ fn what_storage_knows_makes_no_difference() {
         }
         zfs.commit_layer(staging, &layer).unwrap();
         zfs.create_pod(&pod).unwrap();
-        zfs.create_root(&pod, "app", std::slice::from_ref(&layer)).unwrap();
+        zfs.create_root(&pod, "app", std::slice::from_ref(&layer), None).unwrap();
         if changes(&mut |_| Ok(true)) == Knowledge::Nothing {
             println!("skipped: this ZFS has no `zfs diff`");
             return;
