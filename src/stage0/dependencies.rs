@@ -4,12 +4,28 @@ use super::image::Image;
 use crate::appc::{Dependency, ImageId, ImageManifest, Labels};
 use crate::error::{Error, Result};
 
-/// The images that `manifest` depends on, in its order, out of `images`.
+/// The images that `manifest` depends on, in its order, out of `images`. Where it is `known` which they are, the manifest has no
+/// choice.
 ///
 /// # Errors
 /// One is not among them, or is not what the manifest says of it.
-pub(super) fn resolve(manifest: &ImageManifest, images: &[Image]) -> Result<Vec<Image>> {
-    manifest.dependencies.iter().map(|dependency| one(dependency, images).cloned()).collect()
+pub(super) fn resolve(manifest: &ImageManifest, known: Option<&[ImageId]>, images: &[Image]) -> Result<Vec<Image>> {
+    let asked = manifest.dependencies.iter();
+    let Some(known) = known else { return asked.map(|dependency| one(dependency, images).cloned()).collect() };
+    if known.len() != manifest.dependencies.len() {
+        return Err(Error::new(format!(
+            "the image depends on {} images, and not on {}",
+            manifest.dependencies.len(),
+            known.len()
+        )));
+    }
+    let exactly = |(dependency, id): (&Dependency, &ImageId)| match &dependency.image_id {
+        Some(other) if other != id => {
+            Err(Error::new(format!("the image depends on {}, and not on {}", name(dependency), id.short())))
+        }
+        _ => one(&Dependency { image_id: Some(id.clone()), ..dependency.clone() }, images).cloned(),
+    };
+    asked.zip(known).map(exactly).collect()
 }
 
 /// The image with the id that is asked for, or else the one imported last of those that fit.
@@ -118,14 +134,37 @@ mod tests {
             (format!(r#"{{"imageName": "b", "imageID": "{}", "size": 900}}"#, id(3)), 3),
         ];
         for (text, expected) in table {
-            let found = resolve(&depending(&text), &images()).unwrap();
+            let found = resolve(&depending(&text), None, &images()).unwrap();
             assert_eq!(found[0].id.as_str(), id(expected), "{text}");
         }
-        let both = resolve(&depending(r#"{"imageName": "b"}, {"imageName": "a"}"#), &images()).unwrap();
+        let both = resolve(&depending(r#"{"imageName": "b"}, {"imageName": "a"}"#), None, &images()).unwrap();
         assert_eq!([both[0].id.as_str(), both[1].id.as_str()], [id(3), id(1)]);
         let mut twins = images();
         twins[1].record.imported = 20;
-        assert_eq!(resolve(&depending(r#"{"imageName": "a"}"#), &twins).unwrap()[0].id.as_str(), id(1));
+        assert_eq!(resolve(&depending(r#"{"imageName": "a"}"#), None, &twins).unwrap()[0].id.as_str(), id(1));
+    }
+
+    #[test]
+    fn what_is_known_is_taken_if_it_is_what_the_manifest_says() {
+        let known = |text: &str, numbers: &[u8]| {
+            let ids: Vec<ImageId> = numbers.iter().map(|n| ImageId::from_digest(&[*n; 64])).collect();
+            let found = resolve(&depending(text), Some(&ids), &images());
+            found.map(|found| found.iter().map(|image| image.id.to_string()).collect::<Vec<_>>())
+        };
+        let a = r#"{"imageName": "a"}"#;
+        for n in [1, 2] {
+            assert_eq!(known(a, &[n]).unwrap(), [id(n)]);
+        }
+        let exact = format!(r#"{{"imageName": "a", "imageID": "{}"}}"#, id(2));
+        let table = [
+            (a, &[3][..], "the image depends on a (sha512-030303030303), but the image of that id is called b"),
+            (a, &[9], "the image depends on a (sha512-090909090909), which is not in the store"),
+            (a, &[], "the image depends on 1 images, and not on 0"),
+            (&exact, &[1], "the image depends on a (sha512-020202020202), and not on sha512-010101010101"),
+        ];
+        for (text, numbers, expected) in table {
+            assert_eq!(known(text, numbers).unwrap_err().to_string(), expected);
+        }
     }
 
     #[test]
@@ -165,9 +204,9 @@ mod tests {
             ),
         ];
         for (text, expected) in table {
-            assert_eq!(resolve(&depending(&text), &images()).unwrap_err().to_string(), expected);
+            assert_eq!(resolve(&depending(&text), None, &images()).unwrap_err().to_string(), expected);
         }
-        let help = resolve(&depending(r#"{"imageName": "a", "size": 1}"#), &images()).unwrap_err();
+        let help = resolve(&depending(r#"{"imageName": "a", "size": 1}"#), None, &images()).unwrap_err();
         let others = "here is only a,version=1 (sha512-010101010101), a,version=2 (sha512-020202020202)";
         assert_eq!(help.help_line(), Some(&*format!("bring that image in first, with `jetpack import`; {others}")));
     }

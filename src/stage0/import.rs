@@ -35,6 +35,34 @@ pub struct Imported {
     pub warnings: Vec<String>,
 }
 
+/// What is known of an image before its archive is read.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Expected<'a> {
+    /// What it must be called.
+    pub(super) name: Option<&'a AcIdentifier>,
+    /// Its id.
+    pub(super) id: Option<&'a ImageId>,
+    /// The images that its dependencies are.
+    pub(super) dependencies: Option<&'a [ImageId]>,
+    /// What another store knows of it; its layers are that store's own.
+    pub(super) record: Option<&'a Record>,
+}
+
+impl Expected<'_> {
+    /// Whether the image is the one.
+    fn check(&self, id: &ImageId, manifest: &ImageManifest) -> Result<()> {
+        if let Some(name) = self.name.filter(|name| **name != manifest.name) {
+            return Err(Error::new(format!("the image is called {}, not {name}", manifest.name)));
+        }
+        match self.id.filter(|expected| *expected != id) {
+            Some(expected) => {
+                Err(Error::new(format!("the archive is that of {}, not {}", id.short(), expected.short())))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 impl Store {
     /// Imports the archive that `source` gives. `origin` is its name for people; `name`, if given, is what the image must be
     /// called.
@@ -54,7 +82,7 @@ impl Store {
         let download = Download::copy(&mut copying.count(source), &staging.path().join(ARCHIVE), origin)?;
         drop(copying);
         let verified = Verified::unsigned(download, policy).context(what)?;
-        self.import_verified(&verified, staging, name).context(what)
+        self.import_verified(&verified, staging, Expected { name, ..Expected::default() }).context(what)
     }
 
     /// Begins an image that this program makes: a private place whose file [`ARCHIVE`] is to become its archive. It vanishes
@@ -75,21 +103,25 @@ impl Store {
     pub fn import_built(&self, staging: Staging, origin: &str) -> Result<Imported> {
         let what = || format!("cannot import {origin}");
         let verified = Verified::built(&staging.path().join(ARCHIVE), origin).context(what)?;
-        self.import_verified(&verified, staging, None).context(what)
+        self.import_verified(&verified, staging, Expected::default()).context(what)
     }
 
-    fn import_verified(&self, verified: &Verified, staging: Staging, name: Option<&AcIdentifier>) -> Result<Imported> {
+    pub(super) fn import_verified(
+        &self,
+        verified: &Verified,
+        staging: Staging,
+        expected: Expected<'_>,
+    ) -> Result<Imported> {
         let unpacked = self.unpack_into(verified, &staging.tree())?;
         let manifest = ImageManifest::parse(&unpacked.manifest).context(|| "the manifest breaks the specification")?;
-        if let Some(name) = name.filter(|name| **name != manifest.name) {
-            return Err(Error::new(format!("the image is called {}, not {name}", manifest.name)));
-        }
         let id = ImageId::from_digest(&unpacked.id_digest);
+        expected.check(&id, &manifest)?;
         if let Some(image) = self.whole_image(&id)? {
             return Ok(Imported { image, known: true, warnings: unpacked.warnings });
         }
-        let mut record = record(verified, &unpacked);
-        let (rendered, dependencies) = self.render(&staging, &unpacked, &manifest, &mut record)?;
+        let mut record = expected.record.map_or_else(|| record(verified, &unpacked), Record::clone);
+        let dependencies = (&manifest, expected.dependencies);
+        let (rendered, dependencies) = self.render(&staging, &unpacked, dependencies, &mut record)?;
         let mut warnings = unpacked.warnings;
         if rendered.missing > 0 {
             warnings.push(match rendered.missing {
@@ -107,7 +139,7 @@ impl Store {
         &self,
         own: &Staging,
         unpacked: &Unpacked,
-        manifest: &ImageManifest,
+        (manifest, known): (&ImageManifest, Option<&[ImageId]>),
         record: &mut Record,
     ) -> Result<(Rendered, Vec<Image>)> {
         let whitelist = Whitelist::parse(&manifest.path_whitelist)?;
@@ -116,7 +148,7 @@ impl Store {
         let _lock = self.use_images()?;
         let dependencies = match manifest.dependencies.as_slice() {
             [] => Vec::new(),
-            _ => dependencies::resolve(manifest, &self.list_images()?.whole)?,
+            _ => dependencies::resolve(manifest, known, &self.list_images()?.whole)?,
         };
         let rendering = Rendering {
             storage: self.storage(),
@@ -188,7 +220,7 @@ impl Store {
     }
 
     /// The image, if it is there with all that it stands on. What a broken one lacks, importing it again brings.
-    fn whole_image(&self, id: &ImageId) -> Result<Option<Image>> {
+    pub(super) fn whole_image(&self, id: &ImageId) -> Result<Option<Image>> {
         let Ok(image) = self.read_image(id) else { return Ok(None) };
         let has_archive = self.image_directory(id).join(ARCHIVE).exists();
         let layers = self.storage().layers()?;

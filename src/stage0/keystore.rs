@@ -97,6 +97,14 @@ impl Verified {
         Ok(Verified { download: Download::written(path, origin)?, trust: Trust::Built })
     }
 
+    /// A copy of the archive of an image in another store, which trusts it so.
+    ///
+    /// The policy is not asked again: only root can write in either store, and what is in the other one was let in there. The
+    /// importer checks that the archive has the id of that image, so that one that has rotted is found.
+    pub(super) fn kept(copy: Download, trust: Trust) -> Verified {
+        Verified { download: copy, trust }
+    }
+
     /// The bytes, from the first on.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ pub mod image;
 pub mod import;
 pub(crate) mod interruptible;
 pub mod keystore;
+pub mod migrate;
 pub mod pack;
 pub mod plan;
 pub mod pod;

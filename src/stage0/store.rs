@@ -84,20 +84,24 @@ impl Store {
     /// somebody else can reach into it.
     pub fn open(config: &Config) -> Result<Store> {
         let root = config.root_path();
-        if marker(&root).exists() {
-            check_private(&root)?;
-        }
-        let text = match fs::read_to_string(marker(&root)) {
-            Ok(text) => text,
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                return Err(Error::new(format!("there is no store at {}", root.display()))
-                    .help("run `jetpack init`, or set `root.path` to where the store is"));
-            }
-            Err(e) => return Err(Error::with_source(format!("cannot read the store at {}", root.display()), e)),
-        };
+        let text = read_marker(&root)?
+            .ok_or_else(|| none(&root, "run `jetpack init`, or set `root.path` to where the store is"))?;
         let storage = backend(config, &root)?;
         check_marker(&text, storage.name(), &root)?;
         Ok(Store { root, storage, progress: Box::new(Silent) })
+    }
+
+    /// Opens the store at `root`, of whatever kind it is, to read what every kind keeps in plain files: images' manifests, records
+    /// and archives, and which pods there are. Its storage is not to be asked for anything.
+    ///
+    /// # Errors
+    /// There is none, it has a newer format, or somebody else can reach into it.
+    pub(super) fn open_files(root: &Path) -> Result<Store> {
+        let text = read_marker(root)?
+            .ok_or_else(|| none(root, "name the directory of a store; one in a ZFS pool has to be mounted"))?;
+        check_format(&text, root)?;
+        let storage = Box::new(storage::Dir::new(root));
+        Ok(Store { root: root.to_path_buf(), storage, progress: Box::new(Silent) })
     }
 
     /// The same store, whose long work is shown by `progress`.
@@ -251,24 +255,44 @@ fn datasets(config: &Config) -> Settings {
     }
 }
 
-/// Checks the store's marker: `key = value` lines.
-fn check_marker(text: &str, configured: &str, root: &Path) -> Result<()> {
-    let value = |key: &str| {
-        text.lines().filter_map(|line| line.split_once('=')).find(|(k, _)| k.trim() == key).map(|(_, v)| v.trim())
-    };
-    let format = value("format").and_then(|v| v.parse::<u32>().ok());
-    match format {
-        Some(FORMAT) => {}
-        Some(newer) if newer > FORMAT => {
-            return Err(Error::new(format!(
-                "the store at {} has format {newer}, this program knows {FORMAT}",
-                root.display()
-            ))
-            .help("use the version of Jetpack that made it, or a newer one"));
-        }
-        _ => return Err(Error::new(format!("the store at {} has no readable format version", root.display()))),
+/// What the marker of the store at `root` says; none where there is no store.
+fn read_marker(root: &Path) -> Result<Option<String>> {
+    if marker(root).is_file() {
+        check_private(root)?;
     }
-    let kind = value("storage").unwrap_or("");
+    match fs::read_to_string(marker(root)) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => Ok(None),
+        Err(e) => Err(Error::with_source(format!("cannot read the store at {}", root.display()), e)),
+    }
+}
+
+fn none(root: &Path, help: &str) -> Error {
+    Error::new(format!("there is no store at {}", root.display())).help(help)
+}
+
+/// The value of a key of the marker, which consists of `key = value` lines.
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let mut pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
+}
+
+/// Checks that this program knows the store's format.
+fn check_format(text: &str, root: &Path) -> Result<()> {
+    match value(text, "format").and_then(|v| v.parse::<u32>().ok()) {
+        Some(FORMAT) => Ok(()),
+        Some(newer) if newer > FORMAT => {
+            Err(Error::new(format!("the store at {} has format {newer}, this program knows {FORMAT}", root.display()))
+                .help("use the version of Jetpack that made it, or a newer one"))
+        }
+        _ => Err(Error::new(format!("the store at {} has no readable format version", root.display()))),
+    }
+}
+
+/// Checks that the store is of the kind that is configured.
+fn check_marker(text: &str, configured: &str, root: &Path) -> Result<()> {
+    check_format(text, root)?;
+    let kind = value(text, "storage").unwrap_or("");
     if kind == configured {
         return Ok(());
     }

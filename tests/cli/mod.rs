@@ -15,6 +15,7 @@ mod images;
 mod import;
 mod info;
 mod init;
+mod init_from;
 mod kill;
 mod lists;
 mod ordinary;

@@ -16,6 +16,7 @@ mod full_disk;
 mod hostile;
 mod identity;
 mod images;
+mod init_from;
 mod leftovers;
 mod namespaces;
 mod places;
