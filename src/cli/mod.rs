@@ -26,6 +26,7 @@ mod destroy;
 mod destroy_image;
 mod exec;
 mod export;
+mod gc;
 mod image_manifest;
 mod images;
 mod import;
@@ -146,6 +147,7 @@ enum Command {
     List(list::List),
     Manifest(manifest::ShowManifest),
     Destroy(destroy::Destroy),
+    Gc(gc::Gc),
 }
 
 /// Runs the command line `arguments` (the program's name first) and returns the exit code.
@@ -275,6 +277,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::List(command) => command.run(&host),
         Command::Manifest(command) => command.run(&host),
         Command::Destroy(command) => command.run(&host),
+        Command::Gc(command) => command.run(&host),
     }
 }
 

@@ -183,6 +183,15 @@ impl Store {
         Ok(id)
     }
 
+    /// Removes what commands left half-made when they were killed.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn collect_garbage(&self) -> Result<()> {
+        self.storage().sweep()?;
+        self.drop_unused_layers()
+    }
+
     /// Removes the layers that a command left when it was killed between a layer and its image, as far as they can be. While
     /// somebody uses images they stay: they stand in nobody's way.
     ///

@@ -1,6 +1,9 @@
 //! Running, destroying and reaping pods of the store.
 
 use std::fs;
+use std::os::fd::AsFd;
+
+use uuid::Uuid;
 
 use super::prepare::{Allowance, Prepared, SandboxRequest, app, mounts, parameters, sandbox, sandbox_name};
 use super::resolv::{self, HostFiles, Reach, UPSTREAM, choose};
@@ -14,7 +17,6 @@ use crate::stage0::plan::{HOSTNAME, NETWORK};
 use crate::stage0::pod::{LockedPod, Pod, State};
 use crate::stage0::store::Store;
 use crate::stage2::AppSpec;
-use std::os::fd::AsFd;
 
 /// Facts about processes that the command line needs too.
 pub use crate::sys::{is_root, kernel, process::Exit};
@@ -187,6 +189,24 @@ impl<'a> Engine<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Removes what crashes left: sandboxes, half-made pods and images. Gives the pods of which there was something left.
+    ///
+    /// # Errors
+    /// The store cannot be read, or something cannot be removed.
+    pub fn collect_garbage(&self) -> Result<Vec<Uuid>> {
+        self.reap()?;
+        let mut removed = Vec::new();
+        for pod in self.store.list_pods()?.iter().filter(|pod| pod.state == State::Deleting) {
+            // Somebody may be removing it in this moment.
+            if let Ok(Some(locked)) = self.store.try_lock_pod(pod) {
+                self.destroy_locked(locked)?;
+                removed.push(pod.id);
+            }
+        }
+        self.store.collect_garbage()?;
+        Ok(removed)
     }
 
     fn remove_sandbox(&self, pod: &Pod) -> Result<()> {

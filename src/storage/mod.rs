@@ -82,6 +82,14 @@ pub trait Storage {
         Ok(None)
     }
 
+    /// Removes what commands that began layers, or used other private places, left when they were killed.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn sweep(&self) -> Result<()> {
+        layers::sweep(self.layout())
+    }
+
     /// Makes an unpacked layer durable, and then visible under `name`. A layer that is there already is left as it is: the
     /// same name means the same bytes.
     ///

@@ -183,22 +183,6 @@ impl Zfs {
         Ok(clones(dataset, all))
     }
 
-    /// Destroys what commands that were killed left half-made.
-    fn sweep(&self) -> Result<()> {
-        for name in self.names()? {
-            let Some(id) = name.strip_prefix(NEW) else { continue };
-            let unused = match Lock::try_exclusive(&self.layout.staging().join(id)) {
-                Err(e) if e.errno() == Errno::ENOENT => true,
-                tried => tried.is_ok_and(|lock| lock.is_some()),
-            };
-            if unused {
-                // What cannot be destroyed now is in nobody's way.
-                let _ = self.destroy(&self.image(&name)).and_then(|()| remove_place(&self.layout.layer(&name)));
-            }
-        }
-        Ok(())
-    }
-
     /// The last parts of the names of all images' datasets.
     fn names(&self) -> Result<Vec<String>> {
         let images = self.images();
@@ -209,7 +193,6 @@ impl Zfs {
 
     /// Begins a layer in a dataset that `make` makes.
     fn begin(&self, make: impl FnOnce(&str) -> Result<()>) -> Result<Staging> {
-        layers::sweep(&self.layout)?;
         self.sweep()?;
         let staging = Staging::create(&self.layout)?;
         let id = staging.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -241,6 +224,22 @@ impl Storage for Zfs {
 
     fn most_layers(&self) -> usize {
         1
+    }
+
+    fn sweep(&self) -> Result<()> {
+        layers::sweep(&self.layout)?;
+        for name in self.names()? {
+            let Some(id) = name.strip_prefix(NEW) else { continue };
+            let unused = match Lock::try_exclusive(&self.layout.staging().join(id)) {
+                Err(e) if e.errno() == Errno::ENOENT => true,
+                tried => tried.is_ok_and(|lock| lock.is_some()),
+            };
+            if unused {
+                // What cannot be destroyed now is in nobody's way.
+                let _ = self.destroy(&self.image(&name)).and_then(|()| remove_place(&self.layout.layer(&name)));
+            }
+        }
+        Ok(())
     }
 
     fn begin_layer(&self) -> Result<Staging> {

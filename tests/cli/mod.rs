@@ -11,6 +11,7 @@ mod escapes;
 mod events;
 mod exec;
 mod export;
+mod gc;
 mod images;
 mod import;
 mod info;

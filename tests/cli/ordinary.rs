@@ -54,7 +54,7 @@ fn the_real_backends_say_what_needs_root() {
     let ordinary = Ordinary::new();
     let expected = "jetpack: only root can do this\nhelp: the store belongs to root, and pods need mounts and namespaces \
                     or jails: use sudo(8) or doas(1)\n";
-    let table: [&[&str]; 8] = [
+    let table: [&[&str]; 9] = [
         &["init"],
         &["import", "x.aci"],
         &["images"],
@@ -62,6 +62,7 @@ fn the_real_backends_say_what_needs_root() {
         &["run", "x"],
         &["list"],
         &["destroy", "x"],
+        &["gc"],
         &["destroy-image", "x"],
     ];
     for arguments in table {

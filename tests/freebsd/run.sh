@@ -583,7 +583,7 @@ on_zfs() {
 
 # The datasets of the store, but for those that are always there.
 datasets() {
-	zfs list -H -o name -r "$pool/store" | sed "s|^$pool/store/||" | grep / || true
+	zfs list -H -o name -r "$pool/store" | sed -n "s|^$pool/store/||p" | grep / || true
 }
 
 # Takes off all that is mounted of the store, as after a boot.
@@ -602,6 +602,7 @@ pods_on_zfs() {
 		'noauto busybox-base no '
 	expect 'first' "$(on_zfs run "$pod")" ''
 	expect 'second' "$(on_zfs run "$pod")" again
+	expect 'not mounted' "$(zfs get -H -o value mounted "$pool/store/pods/$pod/app.busybox-base")" no
 	unmount_datasets
 	expect 'after a boot' "$(on_zfs run "$pod")" "$(printf 'again\nagain')"
 	expect 'read-only' "$(on_zfs run --destroy busybox-base --readonly-rootfs -- sh -c '(: >/x) 2>/dev/null || echo stays')" stays
@@ -616,6 +617,49 @@ pods_on_zfs() {
 	on_zfs destroy "$pod"
 	expect 'jails' "$(jls -N name | grep '^jetpack/' || true)" ''
 	expect 'datasets' "$(datasets)" "${image#"$pool/store/"}"
+}
+
+# A prepared pod runs, and pods are listed, without zfs(8): by the accounting of processes.
+no_program_for_a_run() {
+	need_pool
+	command -v lastcomm >/dev/null || skip 'lastcomm(1) is missing'
+	[ "$(sysctl -n kern.acct_configured 2>/dev/null || echo 0)" -eq 0 ] || skip 'processes are accounted for already'
+	pod=$(on_zfs -q prepare busybox-base -- true)
+	: >"$work/acct"
+	accton "$work/acct" || skip 'this kernel does not account for processes'
+	on_zfs run "$pod"
+	on_zfs list >/dev/null
+	zfs list >/dev/null
+	accton
+	on_zfs destroy "$pod"
+	lastcomm -f "$work/acct" | grep -q '^jetpack '
+	expect 'zfs' "$(lastcomm -f "$work/acct" | grep -c '^zfs ')" 1
+}
+
+# What `zfs diff` tells makes the image that comparing all files makes.
+same_image_from_both() {
+	need_pool
+	mkdir -p "$work/build-same"
+	echo '{"name": "same"}' >"$work/build-same/manifest.json"
+	# shellcheck disable=SC2016 # for the shell in the pod
+	change='set -e; mkdir -p /a/b /kept; echo 1 >/a/b/new; echo 2 >>/etc/passwd; ln /a/b/new /a/second; ln -s x "/a/a link
+of two lines"; mv /etc/group /etc/group.old; cp /etc/group.old /etc/group; rm /etc/group.old; chmod 700 /root; touch "/a/ä \\ b"; chflags schg /a/second'
+	removal='rm /etc/shells; mv /a /moved; echo 3 >/moved/b/three; ln /etc/passwd /etc/passwd2; echo 4 >>/etc/passwd2'
+	for store in jetpack on_zfs; do
+		(
+			cd "$work/build-same"
+			SOURCE_DATE_EPOCH=1500000000
+			export SOURCE_DATE_EPOCH
+			$store --insecure-options image build busybox-base sh -c "$change" >"$work/same-$store"
+			$store --insecure-options image build same sh -c "$removal" >>"$work/same-$store"
+		)
+	done
+	cat "$work/same-jetpack"
+	expect 'images' "$(cat "$work/same-on_zfs")" "$(cat "$work/same-jetpack")"
+	for store in jetpack on_zfs; do
+		tac="$(sed -n 2p "$work/same-$store") $(sed -n 1p "$work/same-$store")"
+		for id in $tac; do $store destroy-image "$id"; done
+	done
 }
 
 build_on_zfs() {
@@ -681,6 +725,8 @@ check 'setuid files are out of reach' setuid_out_of_reach
 check 'an image is built' build_an_image
 make_pool >"$work/pool.log" 2>&1
 check 'pods on ZFS' pods_on_zfs
+check 'a run starts no zfs(8)' no_program_for_a_run
+check 'the same image with and without zfs diff' same_image_from_both
 check 'an image is built on ZFS' build_on_zfs
 check 'unit tests' library_tests
 check 'everything is removed' everything_removed

@@ -164,23 +164,29 @@ fn a_pool_that_was_moved_brings_its_images_and_pods() {
 }
 
 #[test]
-fn what_a_killed_import_left_is_destroyed_by_the_next() {
+fn what_a_killed_import_left_is_destroyed_by_the_next_or_by_gc() {
     let jetpack = or_skip!(pods("zfs"));
-    let whole = datasets(&jetpack);
-    let other = or_skip!(Image::new(Some(&shell("0", "")), &[])).finish();
+    jetpack.import(&or_skip!(Image::new(Some(&shell("0", "")), &[])).finish());
+    let nothing = "/dev/null";
+    kill_an_import(&jetpack, &|| drop(jetpack.run(["--insecure-options", "image", "import", nothing]).failure(125)));
+    kill_an_import(&jetpack, &|| assert_eq!(jetpack.run(["gc"]).success().stdout, ""));
+}
+
+/// Kills an import in the middle; `next` then removes what it left, and before that takes nothing from it.
+fn kill_an_import(jetpack: &Jetpack, next: &dyn Fn()) {
+    let whole = datasets(jetpack);
     let mut import = jetpack.command(["--insecure-options", "image", "import", "-"]);
     let mut child = import.stdin(Stdio::piped()).spawn().expect("the command starts");
     child.stdin.as_mut().expect("a pipe").write_all(b"the beginning").expect("it reads");
-    until("a dataset is begun", || datasets(&jetpack).len() > whole.len());
-    // While it is at work, nobody takes anything from it.
-    jetpack.import(&other);
-    let both = datasets(&jetpack);
-    assert_eq!(both.len(), whole.len() + 2, "{both:?}");
+    until("a dataset is begun", || datasets(jetpack).len() > whole.len());
+    let begun = datasets(jetpack);
+    next();
+    assert_eq!(datasets(jetpack), begun);
     child.kill().expect("it runs");
     ended(&mut child);
-    assert_eq!(datasets(&jetpack), both);
-    jetpack.run(["--insecure-options", "image", "import", "/dev/null"]).failure(125);
-    assert_eq!(datasets(&jetpack).len(), whole.len() + 1);
+    assert_eq!(datasets(jetpack), begun);
+    next();
+    assert_eq!(datasets(jetpack), whole);
     assert!(jetpack.contents().iter().all(|name| !name.contains("new.") && !name.starts_with("tmp/")));
 }
 
