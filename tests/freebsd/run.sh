@@ -22,7 +22,7 @@ fi
 
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/jetpack-freebsd.XXXXXX") || exit 1
 store=$work/store
-pool=
+pool='' disk=''
 passed=0 failed=0 skipped=0
 trap 'clean_up' EXIT
 trap 'exit 130' INT TERM HUP
@@ -37,6 +37,7 @@ clean_up() {
 		mount -p | awk -v store="$work/zfs" 'index($2, store) == 1 && $3 != "zfs" { print $2 }' | sort -r | xargs -n 1 umount -f
 		zpool destroy -f "$pool"
 	fi
+	[ -z "$disk" ] || mdconfig -d -u "$disk"
 	chflags -R 0 "$work" 2>/dev/null
 	rm -rf "$work"
 }
@@ -563,12 +564,12 @@ build_an_image() {
 	jetpack destroy-image built
 }
 
-# A pool on a file, for the tests from here on.
+# A pool on a memory disk, for the tests from here on.
 make_pool() {
 	kldstat -q -m zfs || kldload zfs 2>/dev/null || return 1
-	truncate -s 1g "$work/pool"
+	disk=$(mdconfig -a -t swap -s 1g) || return 1
 	pool=jetpack$$
-	zpool create -O mountpoint=none -O canmount=off "$pool" "$work/pool" && return 0
+	zpool create -O mountpoint=none -O canmount=off "$pool" "$disk" && return 0
 	pool=
 	return 1
 }
@@ -610,7 +611,7 @@ pods_on_zfs() {
 	expect 'sealed' "$(zfs get -H -o value readonly,canmount "$image" | tr '\n' ' ')" 'on noauto '
 	expect 'origin' "$(zfs get -H -o value origin "$pool/store/pods/$pod/app.busybox-base")" "$image@seal"
 	zpool export "$pool"
-	zpool import -N -d "$work" "$pool"
+	zpool import -N "$pool"
 	expect 'without init' "$(code_of on_zfs list 2>/dev/null)" 125
 	on_zfs init
 	expect 'moved' "$(on_zfs run "$pod" | wc -l | tr -d ' ')" 3
