@@ -15,4 +15,4 @@ fi
 sh conf/packages.sh cargo cc
 prefix=${1%/} # as conf/install.sh compares it
 JETPACK_PREFIX=$prefix cargo build --locked --release
-printf '%s\n' "$prefix" >"$target/release/.jetpack-prefix"
+printf '%s\n' "$prefix" >"$target${CARGO_BUILD_TARGET:+/$CARGO_BUILD_TARGET}/release/.jetpack-prefix"

@@ -198,6 +198,8 @@ installed_files() { # PREFIX ETC
 	printf '%s\n' ".$1/bin/jetpack" ".$1/share/jetpack/jetpack.image.mk" ".$1/share/jetpack/jetpack.image.sh" \
 		".$1/share/jetpack/makeaci.sh" ".$2/jetpack.conf.sample" ".$1/share/bash-completion/completions/jetpack" \
 		".$1/share/fish/vendor_completions.d/jetpack.fish" ".$1/share/zsh/site-functions/_jetpack"
+	[ "$(uname -s)" != FreeBSD ] || printf '%s\n' ".$2/rc.d/jetpack" ".$2/periodic/daily/415.status-jetpack" \
+		".$2/newsyslog.conf.d/jetpack.conf.sample" ".$1/libexec/jetpack/reopen-logs"
 }
 
 list_files() { # DIRECTORY
@@ -270,6 +272,7 @@ step 'images: the same from GNU make and bmake' check_images
 step 'images: the same from root and others' check_owners
 step 'release build' sh conf/build.sh /usr/local
 step 'install and uninstall' check_install
+step 'freebsd: rc.d script' sh tests/rcd.sh
 makes >"$work/makes"
 while read -r flavour make <&3; do
 	for part in macros examples packages; do
