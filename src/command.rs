@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::error::{Context, Error, Result};
 use crate::sys::processes::Process;
 
+pub mod user;
 pub mod zfs;
 
 /// How long a program may take that has little to do.

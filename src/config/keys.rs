@@ -112,7 +112,7 @@ pub static KEYS: &[Key] = &[
     reserved("mds.port", Value("1104"), "the port of the metadata service"),
     secret("mds.signing-key", "the key, in hexadecimal, with which the metadata service signs for pods"),
     secret("mds.token-key", "the key, in hexadecimal, of the tokens by which the metadata service knows pods"),
-    reserved("mds.user", Value("_jetpack"), "the user the metadata service runs as"),
+    used("mds.user", Value("_jetpack"), "the user of the metadata service, which `jetpack init --user` makes"),
     reserved("path.libexec", Value("${path.prefix}/libexec/jetpack"), "where the helper programs are"),
     reserved("path.prefix", Value(PREFIX), "the installation prefix"),
     reserved("path.share", Value("${path.prefix}/share/jetpack"), "where the data files are"),

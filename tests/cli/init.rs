@@ -4,6 +4,12 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::support::command::Jetpack;
 
+/// What `jetpack init` says of the store and the user, without what it says of FreeBSD's rc.conf.
+fn said(jetpack: &Jetpack, arguments: &[&str]) -> String {
+    let stdout = jetpack.run(arguments).success().stdout;
+    stdout.split_once("to start pods").map_or(stdout.clone(), |(before, _)| before.to_owned())
+}
+
 const FAKE: [&str; 2] = ["storage=fake", "isolation=fake"];
 
 #[test]
@@ -11,10 +17,10 @@ fn a_store_is_made_once_and_checked_afterwards() {
     let jetpack = Jetpack::uninitialized(&FAKE);
     let store = jetpack.store();
     let at = format!("at {} (storage fake, format 1)\n", store.display());
-    assert_eq!(jetpack.run(["init"]).success().stdout, format!("made a store {at}"));
+    assert_eq!(said(&jetpack, &["init"]), format!("made a store {at}"));
     jetpack.import(&super::versioned("a", "1"));
     let before = jetpack.contents();
-    assert_eq!(jetpack.run(["init"]).success().stdout, format!("there is a store {at}"));
+    assert_eq!(said(&jetpack, &["init"]), format!("there is a store {at}"));
     assert_eq!(jetpack.run(["-q", "init"]).success().stdout, "");
     assert_eq!(jetpack.contents(), before);
     let json: serde_json::Value =
@@ -132,4 +138,25 @@ fn without_a_store_there_is_a_way_to_one() {
         assert_eq!(jetpack.run(command).failure(125), expected, "{command:?}");
     }
     assert!(!jetpack.store().exists());
+}
+
+#[test]
+fn a_user_is_made_only_when_asked_and_where_there_is_none() {
+    let jetpack = Jetpack::uninitialized(&[FAKE[0], FAKE[1], "mds.user=root"]);
+    let at = format!("a store at {} (storage fake, format 1)\n", jetpack.store().display());
+    assert_eq!(said(&jetpack, &["init", "--user"]), format!("made {at}there is a user root\n"));
+    assert_eq!(said(&jetpack, &["init"]), format!("there is {at}"));
+    let json: serde_json::Value =
+        serde_json::from_str(&jetpack.run(["--format", "json", "init", "--user"]).success().stdout).expect("JSON");
+    assert_eq!(json["user"], serde_json::json!({ "name": "root", "made": false }));
+}
+
+#[test]
+fn what_is_no_name_for_a_user_is_refused() {
+    for name in ["-r", "a b", ""] {
+        let jetpack = Jetpack::uninitialized(&[FAKE[0], FAKE[1], &format!("mds.user={name}")]);
+        let expected =
+            format!("jetpack: {name:?} is no name for a user\nhelp: set `mds.user` to another, such as _jetpack\n");
+        assert_eq!(jetpack.run(["init", "--user"]).failure(125), expected);
+    }
 }

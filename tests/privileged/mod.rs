@@ -30,6 +30,7 @@ mod store;
 mod streams;
 mod terminal;
 mod top;
+mod users;
 mod volumes;
 mod zfs;
 
