@@ -273,6 +273,7 @@ step 'images: the same from root and others' check_owners
 step 'release build' sh conf/build.sh /usr/local
 step 'install and uninstall' check_install
 step 'freebsd: rc.d script' sh tests/rcd.sh
+step 'freebsd: port' sh tests/freebsd/port.sh
 makes >"$work/makes"
 while read -r flavour make <&3; do
 	for part in macros examples packages; do
