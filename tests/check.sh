@@ -247,6 +247,11 @@ check_install() {
 	done 3<"$work/makes"
 }
 
+check_vagrant() {
+	need ruby
+	ruby -c Vagrantfile
+}
+
 # The cross toolchain says itself why it cannot be had.
 check_toolchain() {
 	[ "$(uname -s)" != FreeBSD ] || skip 'freebsd cross build: this is FreeBSD'
@@ -274,6 +279,7 @@ step 'release build' sh conf/build.sh /usr/local
 step 'install and uninstall' check_install
 step 'freebsd: rc.d script' sh tests/rcd.sh
 step 'freebsd: port' sh tests/freebsd/port.sh
+step 'vagrant' check_vagrant
 makes >"$work/makes"
 while read -r flavour make <&3; do
 	for part in macros examples packages; do
