@@ -693,6 +693,9 @@ everything_removed() {
 	expect 'files' "$(find "$store/layers" "$store/pods" "$store/tmp" "$store/images" -mindepth 1)" ''
 }
 
+# shellcheck source=tests/freebsd/rcd.sh
+. "$here/tests/freebsd/rcd.sh"
+
 uname -a
 check 'an image made of /rescue' image_of_rescue
 check 'a store, and images in it' store_and_import
@@ -724,6 +727,9 @@ check 'volumes (nullfs)' volumes
 check 'mounts of the host'\''s stay where they are' foreign_mounts
 check 'setuid files are out of reach' setuid_out_of_reach
 check 'an image is built' build_an_image
+check 'pods as a service (rc.d)' pods_as_a_service
+check 'the daily report (periodic)' daily_report
+check 'a user of its own (pw)' made_user
 make_pool >"$work/pool.log" 2>&1
 check 'pods on ZFS' pods_on_zfs
 check 'a run starts no zfs(8)' no_program_for_a_run
