@@ -106,6 +106,15 @@ pub fn devfs_rules(number: &str) -> Result<usize> {
     Ok(count_lines(&output("/sbin/devfs", &["rule", "-s", number, "show"])?))
 }
 
+/// Shows an entry of a devfs(5) that its ruleset hides.
+///
+/// # Errors
+/// devfs(8) cannot be run.
+pub fn devfs_unhide(mountpoint: &Path, entry: &str) -> Result<()> {
+    let mountpoint = mountpoint.to_string_lossy();
+    output("/sbin/devfs", &["-m", &mountpoint, "rule", "apply", "path", entry, "unhide"]).map(drop)
+}
+
 fn count_lines(text: &str) -> usize {
     text.lines().filter(|line| !line.trim().is_empty()).count()
 }

@@ -38,8 +38,9 @@ const EDGES: &[(&str, &[&str])] = &[
             "command",
             "appc",
             "config",
-            // Locks, files and paths inside a root, and whether a signal ends long work on them; `is_root` and `testing` are for
+            // What programs a kernel runs, locks, files and paths inside a root, and whether a signal ends long work on them; `is_root` and `testing` are for
             // its tests.
+            "sys::abi",
             "sys::acl",
             "sys::is_root",
             "sys::lock",

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::stage0::plan::{PodPlan, PodRequest, plan};
 use crate::stage0::pod::Pod;
 use crate::stage0::store::Store;
+use crate::stage1::lifecycle::platform;
 
 /// Make a pod without running it
 ///
@@ -54,8 +55,7 @@ impl PodArgs {
         // Checked now, so that no pod is made that cannot run.
         crate::network::by_name(&network)?;
         let apps = apps.into_iter().map(|app| app.request(store)).collect::<Result<_>>()?;
-        let host = crate::appc::host_os_arch();
-        let plan = plan(PodRequest { apps, hostname: self.hostname, network, host })?;
+        let plan = plan(PodRequest { apps, hostname: self.hostname, network, host: platform() })?;
         store.check_plan(&plan)?;
         Ok(plan)
     }

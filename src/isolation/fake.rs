@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use super::{AgentProcess, Inside, Isolation, SandboxSpec};
 use crate::error::{Context, Error, Result};
 use crate::sys;
+use crate::sys::abi::Abi;
 use crate::sys::processes::Process;
 
 /// The backend.
@@ -17,7 +18,7 @@ use crate::sys::processes::Process;
 pub struct Fake;
 
 impl Isolation for Fake {
-    fn launch(&self, spec: &SandboxSpec, agent: AgentProcess<'_>) -> Result<Pid> {
+    fn launch(&self, spec: &SandboxSpec, agent: AgentProcess<'_>, _warn: &dyn Fn(&str)) -> Result<Pid> {
         let what = || format!("cannot start the agent of pod {}", spec.id);
         let program = std::env::current_exe().context(what)?;
         sys::process::fork(|| {
@@ -51,7 +52,7 @@ impl Isolation for Fake {
         Ok(())
     }
 
-    fn mounted(&self) -> &'static [&'static str] {
+    fn mounted(&self, _abi: Abi) -> &'static [&'static str] {
         &[]
     }
 

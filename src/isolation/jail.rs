@@ -3,44 +3,45 @@
 //! The jail and the mounts below its root outlive the process that made them. So each mount is written down in the pod's
 //! record before it is made, and [`Isolation::remove`] takes away whatever the record and the kernel know of.
 
-use std::fs;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{AgentProcess, Inside, Isolation, NetworkView, SandboxSpec, VolumeMount, record};
+use super::{AgentProcess, Inside, Isolation, NetworkView, SandboxSpec};
 use crate::command;
 use crate::error::{Context, Error, Result};
 use crate::steps::Steps;
 use crate::sys;
+use crate::sys::abi::{Abi, how_to_load};
 use crate::sys::os::AgentExe;
 use crate::sys::processes::Process;
 use crate::sys::rootfs::RootFs;
+
+mod mounts;
+
+use mounts::{mount_all, unmount_recorded};
 
 /// The backend.
 #[derive(Debug, Default)]
 pub struct Jail;
 
-/// How long the processes of a removed jail may hold its filesystems.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// The ruleset of /dev in a jail (devfs.rules(5), `devfsrules_jail`).
 const RULESET: &str = "4";
 
 impl Isolation for Jail {
-    fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>) -> Result<Pid> {
+    fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>, warn: &dyn Fn(&str)) -> Result<Pid> {
         let path = &directory(spec)?;
         let what = || format!("cannot make the jail of pod {}", spec.id);
         check_ruleset()?;
+        check_abi(spec)?;
         let exe = AgentExe::protected().context(|| "cannot open this program")?;
         agent.arguments.push(std::ffi::CString::new(exe.kind()).unwrap_or_default());
         let mut steps = Steps::new();
         let unmount = || unmount_recorded(&spec.record);
-        steps.step("mount the pod's filesystems", unmount, || mount_all(path, spec))?;
+        steps.step("mount the pod's filesystems", unmount, || mount_all(path, spec, warn))?;
         let remove = || sys::os::remove(&spec.name).context(|| "jail_remove");
         let parameters = parameters(spec);
         steps
@@ -94,8 +95,8 @@ impl Isolation for Jail {
         unmount_recorded(record)
     }
 
-    fn mounted(&self) -> &'static [&'static str] {
-        &["dev"]
+    fn mounted(&self, abi: Abi) -> &'static [&'static str] {
+        if abi.is_linux() { &["dev", "proc", "sys"] } else { &["dev"] }
     }
 
     fn has_capabilities(&self) -> bool {
@@ -114,6 +115,19 @@ fn check_ruleset() -> Result<()> {
             "the devfs ruleset {RULESET} has no rules, so that the jail would see every device"
         ))
         .help("load the rules of devfs.rules(5): `service devfs restart`")),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to make a jail for programs that the kernel does not run.
+fn check_abi(spec: &SandboxSpec) -> Result<()> {
+    let abi = spec.root.abi;
+    match abi.module() {
+        Some(module) if !sys::os::runs(abi) => Err(Error::new(format!(
+            "the kernel does not run the programs of pod {}: it has no module {module}",
+            spec.id
+        ))
+        .help(how_to_load(module))),
         _ => Ok(()),
     }
 }
@@ -147,87 +161,4 @@ fn parameters(spec: &SandboxSpec) -> Vec<(String, String)> {
         ("sysvshm", "new"),
     ];
     own.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).chain(spec.parameters.iter().cloned()).collect()
-}
-
-/// Does `work` in a child that has chrooted to `root`, so that no link of the image leads out.
-fn in_root(root: &Path, work: impl FnOnce() -> Result<String>) -> Result<String> {
-    let in_child = || {
-        let entered = nix::unistd::chroot(root).and_then(|()| nix::unistd::chdir("/"));
-        entered.context(|| "cannot enter it").and_then(|()| work()).map_err(|error| error.one_line())
-    };
-    let what = || format!("cannot prepare {}", root.display());
-    sys::process::in_child(in_child).context(what)?.context(what)
-}
-
-/// Writes the runtime's files into the root and makes its mount points.
-fn furnish(root: &Path, spec: &SandboxSpec) -> Result<()> {
-    in_root(root, || {
-        super::mountpoint(Path::new("/"), "dev")?;
-        spec.root.files.iter().try_for_each(|(path, text)| super::write_file(path, text))?;
-        spec.root.mounts.iter().try_for_each(|mount| volume_mountpoint(mount).map(drop))?;
-        Ok(String::new())
-    })
-    .map(drop)
-}
-
-/// In the root: the mount point of a volume, made if it is missing, once links are followed.
-fn volume_mountpoint(mount: &VolumeMount) -> Result<String> {
-    let what = || format!("cannot make the mount point {}", mount.target.display());
-    let point = super::volume_mountpoint(&mount.target).context(what)?;
-    let point = point.into_os_string().into_string().map_err(|_| Error::with_source(what(), "its name is not text"))?;
-    Ok(point.trim_start_matches('/').to_owned())
-}
-
-/// Mounts what stands below the root of the jail, each mount written down first.
-fn mount_all(path: &Path, spec: &SandboxSpec) -> Result<()> {
-    let root = spec.root.filesystem.path();
-    furnish(root, spec)?;
-    if spec.root.read_only {
-        fs::create_dir_all(path).context(|| format!("cannot make {}", path.display()))?;
-    }
-    // The kernel knows its mounts by paths without links.
-    let path = &fs::canonicalize(path).context(|| format!("cannot find {}", path.display()))?;
-    if spec.root.read_only {
-        record::add(&spec.record, path, path)?;
-        let source = root.to_string_lossy();
-        sys::os::mount("nullfs", path, &[("target", &source)], true)
-            .context(|| format!("cannot show {} read-only", root.display()))?;
-    }
-    let dev = path.join("dev");
-    record::add(&spec.record, path, &dev)?;
-    sys::os::mount("devfs", &dev, &[("ruleset", RULESET)], false).context(|| "cannot mount the jail's devfs")?;
-    spec.root.mounts.iter().try_for_each(|mount| mount_volume(path, spec, mount))
-}
-
-/// Mounts a volume. Its mount point may be in a volume that was mounted before.
-fn mount_volume(path: &Path, spec: &SandboxSpec, mount: &VolumeMount) -> Result<()> {
-    let target = path.join(in_root(path, || volume_mountpoint(mount))?);
-    record::add(&spec.record, path, &target)?;
-    let source = mount.source.to_string_lossy();
-    sys::os::mount("nullfs", &target, &[("target", &source)], mount.read_only)
-        .context(|| format!("cannot mount a volume at {}", mount.target.display()))
-}
-
-/// Takes off, in reverse order, whatever the record names, and then the record.
-fn unmount_recorded(record: &Path) -> Result<()> {
-    for target in record::read(record)?.iter().rev() {
-        unmount_patiently(target)?;
-    }
-    match fs::remove_file(record) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other.context(|| format!("cannot remove {}", record.display())),
-    }
-}
-
-/// Unmounts, waiting for processes that have been killed to let go.
-fn unmount_patiently(target: &Path) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match sys::os::unmount(target) {
-            Err(e) if e.errno() == Errno::EBUSY && Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            other => return other.context(|| format!("cannot unmount {}", target.display())),
-        }
-    }
 }

@@ -12,11 +12,14 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
+use crate::sys::abi::Abi;
 use crate::sys::processes::Process;
 use crate::sys::rootfs::RootFs;
 
 #[cfg(feature = "testing")]
 mod fake;
+#[cfg(any(target_os = "freebsd", test))]
+mod filesystems;
 #[cfg(target_os = "freebsd")]
 mod jail;
 #[cfg(target_os = "linux")]
@@ -59,21 +62,37 @@ pub struct RootSpec {
     pub filesystem: RootFs,
     /// Whether the app may not write to it.
     pub read_only: bool,
+    /// Whose programs are in it.
+    pub abi: Abi,
+    /// Whether procfs(5) is asked for, on a kernel where programs do without.
+    pub procfs: bool,
     /// Files that the runtime writes: absolute path inside the root, and contents.
     pub files: Vec<(PathBuf, String)>,
-    /// Directories of the host that are shown in it, one below another after it.
+    /// Volumes, one below another after it.
     pub mounts: Vec<VolumeMount>,
 }
 
-/// A directory of the host that an app has in its root.
+/// A directory, or a file, that an app has in its root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeMount {
-    /// The directory.
+    /// Where it is on the host.
     pub source: PathBuf,
     /// The absolute path inside the root; made where it is missing. Links on the way lead where they do inside.
     pub target: PathBuf,
     /// Whether the app may not write to it.
     pub read_only: bool,
+    /// What of the host it is; none for a directory of the pod's own.
+    pub of_host: Option<HostSource>,
+}
+
+/// What of the host a volume is. Devices and set-user-ID bits in it mean nothing in the pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostSource {
+    /// A directory, or a file, without what is mounted below it.
+    Alone,
+    /// With what is mounted below it when the pod starts, and not what is mounted later.
+    WithMounts,
 }
 
 /// What network a pod sees.
@@ -108,11 +127,12 @@ pub struct Inside {
 
 /// Makes sandboxes.
 pub trait Isolation {
-    /// On the host: makes the sandbox as far as that is done from outside, and starts the agent.
+    /// On the host: makes the sandbox as far as that is done from outside, and starts the agent. What the pod does not get of
+    /// what it could expect goes to `warn`.
     ///
     /// # Errors
     /// The kernel refuses; whatever was made is gone again.
-    fn launch(&self, spec: &SandboxSpec, agent: AgentProcess<'_>) -> Result<Pid>;
+    fn launch(&self, spec: &SandboxSpec, agent: AgentProcess<'_>, warn: &dyn Fn(&str)) -> Result<Pid>;
 
     /// In the agent, first of all: makes sure that nobody in the pod can use the program that it runs from. `fd` is the
     /// number of the descriptor that follows [`AgentProcess::descriptors`].
@@ -155,9 +175,9 @@ pub trait Isolation {
     /// Something cannot be removed.
     fn remove(&self, name: &str, record: &Path) -> Result<()>;
 
-    /// The directories of a root at which this mounts something in any case, relative to the root. They are made if they are
-    /// missing.
-    fn mounted(&self) -> &'static [&'static str];
+    /// The directories of a root for such programs at which this mounts something in any case, relative to the root. They are
+    /// made if they are missing.
+    fn mounted(&self, abi: Abi) -> &'static [&'static str];
 
     /// Whether the kernel has capabilities (capabilities(7)) for an app to be limited to.
     fn has_capabilities(&self) -> bool;
@@ -211,14 +231,21 @@ fn mountpoint(root: &Path, name: &str) -> Result<PathBuf> {
     Ok(target)
 }
 
-/// In the root, which this process has entered: the directory at which a volume is mounted, made if it is missing. Links on
-/// the way have been followed, so that what comes back holds none.
+/// In the root, which this process has entered: the directory at which a volume is mounted, or the file where the volume is one,
+/// made if it is missing. Links on the way have been followed, so that what comes back holds none.
 ///
 /// # Errors
 /// It cannot be made, or the links lead to where no volume goes.
-fn volume_mountpoint(target: &Path) -> Result<PathBuf> {
-    std::fs::create_dir_all(target).context(|| "cannot make the directory")?;
-    let found = std::fs::canonicalize(target).context(|| "cannot find the directory")?;
+fn volume_mountpoint(target: &Path, is_file: bool) -> Result<PathBuf> {
+    let directory = if is_file { target.parent().unwrap_or(target) } else { target };
+    std::fs::create_dir_all(directory).context(|| format!("cannot make the directory {}", directory.display()))?;
+    if is_file
+        && let Err(e) = std::fs::File::options().write(true).create_new(true).open(target)
+        && !target.exists()
+    {
+        return Err(e).context(|| "cannot make the file");
+    }
+    let found = std::fs::canonicalize(target).context(|| "cannot find it")?;
     check_volume_mountpoint(&found)?;
     Ok(found)
 }

@@ -6,13 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::Pid;
 
-use super::{AgentProcess, Inside, Isolation, NetworkView, RootSpec, SandboxSpec, VolumeMount, mountpoint};
+use super::{AgentProcess, HostSource, Inside, Isolation, NetworkView, RootSpec, SandboxSpec, VolumeMount, mountpoint};
 use crate::error::{Context, Error, Result};
 use crate::sys;
+use crate::sys::abi::Abi;
 use crate::sys::os::{AgentExe, MountFlags};
 use crate::sys::processes::Process;
+use crate::sys::tree::file_type;
 
 /// The backend.
 #[derive(Debug, Default)]
@@ -41,7 +44,7 @@ const MASKED: [&str; 11] = [
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 impl Isolation for Namespaces {
-    fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>) -> Result<Pid> {
+    fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>, _warn: &dyn Fn(&str)) -> Result<Pid> {
         let exe = protected_program().context(|| "cannot make a protected copy of this program")?;
         agent.arguments.push(std::ffi::CString::new(exe.kind()).unwrap_or_default());
         let namespaces = sys::os::Namespaces { network: spec.network == NetworkView::Own };
@@ -73,6 +76,8 @@ impl Isolation for Namespaces {
         populate(root, spec.network).context(|| "cannot mount the pod's filesystems")?;
         let volumes = clone_volumes(&spec.root.mounts)?;
         sys::os::pivot(root).context(|| "cannot make the root filesystem the pod's")?;
+        // Before anything of the host's can be in the way: what the runtime writes is the pod's.
+        spec.root.files.iter().try_for_each(|(path, contents)| super::write_file(path, contents))?;
         mount_volumes(&spec.root.mounts, &volumes)?;
         protect_proc().context(|| "cannot protect /proc and /sys")?;
         finish_root(&spec.root)?;
@@ -110,7 +115,7 @@ impl Isolation for Namespaces {
         Ok(())
     }
 
-    fn mounted(&self) -> &'static [&'static str] {
+    fn mounted(&self, _abi: Abi) -> &'static [&'static str] {
         &["dev", "proc", "sys"]
     }
 
@@ -230,7 +235,13 @@ fn protect_proc() -> Result<()> {
 /// The volumes as mounts that are nowhere yet: their directories are out of sight once the pod has its own root.
 fn clone_volumes(mounts: &[VolumeMount]) -> Result<Vec<OwnedFd>> {
     let clone = |mount: &VolumeMount| {
-        sys::os::clone_mount(&mount.source).context(|| format!("cannot mount a volume at {}", mount.target.display()))
+        let what = || format!("cannot mount a volume at {}", mount.target.display());
+        let Some(source) = mount.of_host else { return sys::os::clone_mount(&mount.source).context(what) };
+        let recursive = source == HostSource::WithMounts;
+        let place = sys::os::open_without_links(&mount.source).context(what)?;
+        let volume = sys::os::clone_tree(place.as_fd(), recursive).context(what)?;
+        sys::os::restrict_mount(volume.as_fd(), mount.read_only, recursive).context(what)?;
+        Ok(volume)
     };
     mounts.iter().map(clone).collect()
 }
@@ -239,19 +250,21 @@ fn clone_volumes(mounts: &[VolumeMount]) -> Result<Vec<OwnedFd>> {
 fn mount_volumes(mounts: &[VolumeMount], volumes: &[OwnedFd]) -> Result<()> {
     for (mount, volume) in mounts.iter().zip(volumes) {
         let what = || format!("cannot mount a volume at {}", mount.target.display());
-        let target = super::volume_mountpoint(&mount.target).context(what)?;
-        sys::os::attach_mount(volume.as_fd(), &target).context(what)?;
-        let read_only = if mount.read_only { MountFlags::MS_RDONLY } else { MountFlags::empty() };
-        sys::os::remount_bind(&target, MountFlags::MS_NODEV | read_only).context(what)?;
+        let is_file = file_type(&fstat(volume).context(what)?) != SFlag::S_IFDIR;
+        let target = super::volume_mountpoint(&mount.target, is_file).context(what)?;
+        // Another pod that has a volume of this one's may put a link on the way at this moment.
+        let place = sys::os::open_without_links(&target).context(what)?;
+        sys::os::attach_mount(volume.as_fd(), place.as_fd()).context(what)?;
+        if mount.of_host.is_none() {
+            let read_only = if mount.read_only { MountFlags::MS_RDONLY } else { MountFlags::empty() };
+            sys::os::remount_bind(&target, MountFlags::MS_NODEV | read_only).context(what)?;
+        }
     }
     Ok(())
 }
 
-/// In the new root: writes the runtime's files, then takes the right to write away if that was asked for.
+/// In the new root: takes the right to write away if that was asked for.
 fn finish_root(spec: &RootSpec) -> Result<()> {
-    for (path, contents) in &spec.files {
-        super::write_file(path, contents)?;
-    }
     if spec.read_only {
         let flags = MountFlags::MS_RDONLY | MountFlags::MS_NODEV;
         sys::os::remount_bind(Path::new("/"), flags).context(|| "cannot make the root filesystem read-only")?;

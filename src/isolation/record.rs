@@ -29,16 +29,30 @@ pub(super) fn add(record: &Path, root: &Path, target: &Path) -> Result<()> {
 /// # Errors
 /// The record cannot be read, or names something that is not in its root.
 pub(super) fn read(record: &Path) -> Result<Vec<PathBuf>> {
+    paths(record).map(|paths| paths.into_iter().skip(1).collect())
+}
+
+/// The directory that all is in; none where there is no record.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn root(record: &Path) -> Result<Option<PathBuf>> {
+    paths(record).map(|paths| paths.into_iter().next())
+}
+
+/// The root, and what was noted.
+fn paths(record: &Path) -> Result<Vec<PathBuf>> {
     let what = || format!("cannot read {}", record.display());
     let bytes = match fs::read(record) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         read => read.context(what)?,
     };
-    let mut paths = bytes.split_inclusive(|byte| *byte == 0).filter_map(|path| path.strip_suffix(&[0]));
-    let root = paths.next().map(|path| Path::new(OsStr::from_bytes(path))).unwrap_or(Path::new(""));
-    let targets: Vec<PathBuf> = paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect();
-    targets.iter().try_for_each(|target| check(root, target)).context(what)?;
-    Ok(targets)
+    let paths = bytes.split_inclusive(|byte| *byte == 0).filter_map(|path| path.strip_suffix(&[0]));
+    let paths: Vec<PathBuf> = paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect();
+    if let [root, targets @ ..] = paths.as_slice() {
+        targets.iter().try_for_each(|target| check(root, target)).context(what)?;
+    }
+    Ok(paths)
 }
 
 fn line(path: &Path) -> Vec<u8> {
@@ -61,13 +75,14 @@ mod tests {
     fn names_of_mount_points_can_hold_anything_but_never_name_another_place() {
         let directory = crate::sys::testing::Scratch::new();
         let record = directory.rootfs().join("record");
-        assert_eq!(read(&record).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!((read(&record).unwrap(), super::root(&record).unwrap()), (Vec::new(), None));
         let root = Path::new("/pods/x/root");
         let targets = ["", "dev", "a\n/home", "a\n/\n", "\n"].map(|name| root.join(name));
         for target in &targets {
             add(&record, root, target).unwrap();
         }
         assert_eq!(read(&record).unwrap(), targets);
+        assert_eq!(super::root(&record).unwrap().as_deref(), Some(root));
         for outside in ["/home", "/", "/pods/x", "/pods/x/roots", "/pods/x/root/../..", "pods/x/root/a", ""] {
             let error = add(&record, root, Path::new(outside)).unwrap_err().one_line();
             assert!(error.ends_with(&format!("{outside:?} is not in \"/pods/x/root\"")), "{error}");

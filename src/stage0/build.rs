@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::diff::Difference;
 use super::image::Image;
-use super::plan::{AppRequest, PodPlan, PodRequest, plan};
+use super::plan::{AppRequest, Platform, PodPlan, PodRequest, plan};
 use crate::appc::{AcIdentifier, App, Dependency, Draft, ImageManifest, timestamp};
 use crate::error::{Context, Error, Result};
 
@@ -40,8 +40,8 @@ pub struct BuildRequest {
     pub network: String,
     /// The name of the working directory, at the root of the pod's root.
     pub directory: String,
-    /// The host's operating system and processor, as appc writes them.
-    pub host: (&'static str, &'static str),
+    /// What the host runs.
+    pub host: Platform,
 }
 
 /// Plans the pod. The command takes the place of the image's app, of which nothing but the environment is left, and is root's.

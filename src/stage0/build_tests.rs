@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::appc::{EnvVar, RuntimeApp};
-use crate::stage0::plan::tests::image;
+use crate::stage0::plan::tests::{LINUX, image};
 
 /// An image to build on, with an app that says a lot.
 fn parent() -> Image {
@@ -21,7 +21,7 @@ fn the_command_takes_the_place_of_the_app() {
         command: vec!["sh".to_owned(), "./build.sh".to_owned()],
         network: "host".to_owned(),
         directory: ".work".to_owned(),
-        host: ("linux", "amd64"),
+        host: LINUX,
     };
     let planned = plan_build(request.clone()).unwrap();
     let [RuntimeApp { name, app: Some(app), mounts, read_only_root_fs: false, .. }] = &planned.manifest.apps[..] else {
@@ -40,7 +40,7 @@ fn the_command_takes_the_place_of_the_app() {
     ] {
         assert_eq!(planned.manifest.annotations.get(name), Some(value));
     }
-    let elsewhere = BuildRequest { host: ("freebsd", "amd64"), ..request };
+    let elsewhere = BuildRequest { host: Platform { os: "freebsd", ..LINUX }, ..request };
     assert!(plan_build(elsewhere).unwrap_err().to_string().contains("is made for linux"));
 }
 

@@ -5,6 +5,7 @@ use super::image::Image;
 use super::volumes;
 use crate::appc::{AcIdentifier, AcName, App, EnvVar, Label, Labels, PodManifest, RuntimeApp, RuntimeImage};
 use crate::error::{Context, Error, Result};
+use crate::sys::abi::{Abi, how_to_load};
 
 /// The annotation of a pod manifest that holds the pod's hostname, as in the parent.
 pub const HOSTNAME: &str = "hostname";
@@ -15,8 +16,11 @@ pub const NETWORK: &str = "jetpack/net";
 /// The annotation of an app in a pod manifest that holds the most bytes that its root may hold.
 pub const DISK: &str = "jetpack/disk";
 
+/// The annotation of a pod manifest that asks for procfs(5) on /proc, where programs do without it: `true`.
+pub const PROCFS: &str = "jetpack/procfs";
+
 /// What a person asks for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct PodRequest {
     /// The apps, in order.
     pub apps: Vec<AppRequest>,
@@ -24,8 +28,42 @@ pub struct PodRequest {
     pub hostname: Option<String>,
     /// The network, by name.
     pub network: String,
-    /// The host's operating system and processor, as appc writes them.
-    pub host: (&'static str, &'static str),
+    /// What the host runs.
+    pub host: Platform,
+}
+
+/// What programs a host runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Platform {
+    /// Its operating system, as appc writes it.
+    pub os: &'static str,
+    /// Its processor.
+    pub arch: &'static str,
+    /// The programs of other systems that its kernel runs as it is now.
+    pub foreign: Vec<Abi>,
+}
+
+impl Platform {
+    /// How a host of this kind sees programs that are made for `os` on `arch` (each may be empty: any); none if it cannot run
+    /// them, whatever its kernel has loaded. A 64-bit PC also runs what was made for its 32-bit ancestor.
+    pub fn abi(&self, os: &str, arch: &str) -> Option<Abi> {
+        let ancestor = arch == "i386" && self.arch == "amd64";
+        if !(arch.is_empty() || arch == self.arch || ancestor) {
+            return None;
+        }
+        match (os, self.os) {
+            ("", _) => Some(Abi::Native),
+            (os, host) if os == host => Some(Abi::Native),
+            ("linux", "freebsd") if ancestor || self.arch == "i386" => Some(Abi::Linux32),
+            ("linux", "freebsd") => Some(Abi::Linux),
+            _ => None,
+        }
+    }
+
+    /// The same for what an image's labels say.
+    pub fn abi_of(&self, labels: &Labels) -> Option<Abi> {
+        self.abi(labels.get("os").unwrap_or(""), labels.get("arch").unwrap_or(""))
+    }
 }
 
 /// An app that a person asks for, and what is to be different from its image's manifest.
@@ -114,7 +152,7 @@ pub fn plan(request: PodRequest) -> Result<PodPlan> {
     }
     let (mut apps, mut notices) = (Vec::new(), Vec::new());
     for app in request.apps {
-        check_platform(&app.image, request.host)?;
+        check_platform(&app.image, &request.host)?;
         let (layers, disk) = (app.image.record.layers.clone(), app.disk);
         let mut planned = plan_app(app)?;
         if let Some(app) = &planned.app {
@@ -130,22 +168,25 @@ pub fn plan(request: PodRequest) -> Result<PodPlan> {
     Ok(PodPlan { manifest, apps, notices })
 }
 
-/// Refuses an image of another system or processor (appc, aci.md, labels `os` and `arch`); one that names none runs
-/// everywhere. A 64-bit PC also runs what was made for its 32-bit ancestor.
-fn check_platform(image: &Image, host: (&str, &str)) -> Result<()> {
-    let label = |name: &str| image.manifest.labels.get(name).unwrap_or("").to_owned();
-    let (os, arch) = (label("os"), label("arch"));
-    let same_os = os.is_empty() || os == host.0;
-    let same_arch = arch.is_empty() || arch == host.1 || (arch == "i386" && host.1 == "amd64");
-    if same_os && same_arch {
-        return Ok(());
+/// Refuses an image that is made for what the host does not run (appc, aci.md, labels `os` and `arch`).
+fn check_platform(image: &Image, host: &Platform) -> Result<()> {
+    let labels = &image.manifest.labels;
+    let made_for = [labels.get("os"), labels.get("arch")].into_iter().flatten().collect::<Vec<_>>().join("/");
+    let what = || {
+        format!("the image {} is made for {made_for}, and this host is {}/{}", image.manifest.name, host.os, host.arch)
+    };
+    match host.abi_of(labels) {
+        Some(Abi::Native) => Ok(()),
+        Some(foreign) if host.foreign.contains(&foreign) => Ok(()),
+        Some(foreign) => {
+            let module = foreign.module().unwrap_or_default();
+            Err(Error::new(format!("{}, whose kernel has no module {module}", what())).help(how_to_load(module)))
+        }
+        None => {
+            Err(Error::new(what())
+                .help("import one that is made for this host; `jetpack images` says what each is for"))
+        }
     }
-    let made_for = if arch.is_empty() { os } else { format!("{os}/{arch}") };
-    Err(Error::new(format!(
-        "the image {} is made for {made_for}, and this host is {}/{}",
-        image.manifest.name, host.0, host.1
-    ))
-    .help("import one that is made for this host; `jetpack images` says what each is for"))
 }
 
 fn plan_app(request: AppRequest) -> Result<RuntimeApp> {

@@ -16,11 +16,19 @@ fn with_app(more: &str) -> Image {
     )
 }
 
+/// A PC with Linux.
+pub(in crate::stage0) const LINUX: Platform = Platform { os: "linux", arch: "amd64", foreign: Vec::new() };
+
+/// A pod of these apps.
+fn request(apps: Vec<AppRequest>) -> PodRequest {
+    PodRequest { apps, hostname: None, network: "none".to_owned(), host: LINUX }
+}
+
 /// The plan of one app, changed like this.
 fn planned(image: Image, change: impl FnOnce(&mut AppRequest)) -> Result<PodPlan> {
     let mut app = AppRequest::of(image);
     change(&mut app);
-    plan(PodRequest { apps: vec![app], hostname: None, network: "none".to_owned(), host: ("linux", "amd64") })
+    plan(request(vec![app]))
 }
 
 /// The app of that plan.
@@ -101,12 +109,7 @@ fn apps_are_called_after_their_images() {
 fn the_manifest_knows_the_image_and_what_the_pod_is_to_be() {
     let labels = r#", "labels": [{"name": "version", "value": "1.2"}]"#;
     let apps = vec![AppRequest::of(image("example.com/a", labels))];
-    let request = PodRequest {
-        apps,
-        hostname: Some("box.example".to_owned()),
-        network: "host".to_owned(),
-        host: ("linux", "amd64"),
-    };
+    let request = PodRequest { hostname: Some("box.example".to_owned()), network: "host".to_owned(), ..request(apps) };
     let manifest = plan(request).unwrap().manifest;
     assert_eq!(manifest.annotations.get(HOSTNAME), Some("box.example"));
     assert_eq!(manifest.annotations.get(NETWORK), Some("host"));
@@ -145,8 +148,7 @@ fn what_cannot_be_had_is_refused() {
     }
     for count in [0, 2] {
         let apps = vec![AppRequest::of(image("a", "")); count];
-        let error = plan(PodRequest { apps, hostname: None, network: "none".to_owned(), host: ("linux", "amd64") })
-            .unwrap_err();
+        let error = plan(request(apps)).unwrap_err();
         assert_eq!(error.to_string(), format!("a pod of {count} apps cannot be made"));
     }
 }
@@ -178,5 +180,41 @@ fn images_of_other_hosts_are_refused() {
     for (os, arch, made_for) in table {
         let error = planned(labels(os, arch), |_| {}).unwrap_err().to_string();
         assert_eq!(error, format!("the image a is made for {made_for}, and this host is linux/amd64"));
+    }
+}
+
+/// What hosts make of programs: those of other systems, too, where their kernels have them.
+#[test]
+fn programs_of_linux_run_where_the_kernel_runs_them() {
+    let freebsd = |arch, foreign: &[Abi]| Platform { os: "freebsd", arch, foreign: foreign.to_vec() };
+    type Case<'a> = (&'a str, &'a str, &'a str, Option<Abi>);
+    let table: [Case<'_>; 10] = [
+        ("amd64", "", "", Some(Abi::Native)),
+        ("amd64", "freebsd", "i386", Some(Abi::Native)),
+        ("amd64", "linux", "amd64", Some(Abi::Linux)),
+        ("amd64", "linux", "", Some(Abi::Linux)),
+        ("amd64", "linux", "i386", Some(Abi::Linux32)),
+        ("amd64", "linux", "aarch64", None),
+        ("aarch64", "linux", "aarch64", Some(Abi::Linux)),
+        ("aarch64", "linux", "i386", None),
+        ("i386", "linux", "i386", Some(Abi::Linux32)),
+        ("amd64", "darwin", "", None),
+    ];
+    for (host, os, arch, expected) in table {
+        assert_eq!(freebsd(host, &[]).abi(os, arch), expected, "{os}/{arch} on {host}");
+    }
+    assert_eq!(LINUX.abi("freebsd", "amd64"), None);
+    let labels = r#", "labels": [{"name": "os", "value": "linux"}, {"name": "arch", "value": "amd64"}]"#;
+    let planned = |foreign: &[Abi]| {
+        let apps = vec![AppRequest::of(image("a", labels))];
+        plan(PodRequest { host: freebsd("amd64", foreign), ..request(apps) })
+    };
+    planned(&[Abi::Linux]).unwrap();
+    for without in [&[][..], &[Abi::Linux32]] {
+        let error = planned(without).unwrap_err();
+        let expected =
+            "the image a is made for linux/amd64, and this host is freebsd/amd64, whose kernel has no module linux64";
+        assert_eq!(error.to_string(), expected);
+        assert!(error.help_line().is_some_and(|help| help.starts_with("`kldload linux64` loads it")));
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::lifecycle::{Engine, Exit, RunOptions};
+use super::lifecycle::{Engine, Exit, RunOptions, platform};
 use super::watch::{Interruption, Watch};
 use crate::error::{Error, Result};
 use crate::stage0::build::{BuildRequest, plan_build};
@@ -85,7 +85,7 @@ impl Engine<'_> {
             command: build.command.clone(),
             network: build.network.clone(),
             directory: directory.clone(),
-            host: crate::appc::host_os_arch(),
+            host: platform(),
         })?;
         let mut work = Work { engine: self, build: &build, source, watch: Watch::begin()?, directory };
         let made = work.make_pod(&plan).map(|mut locked| (work.in_pod(&mut locked), locked));
@@ -156,10 +156,11 @@ impl Work<'_> {
         let staging = store.begin_image()?;
         let archive = staging.path().join(ARCHIVE);
         let id = locked.pod.id.to_string();
+        let abi = platform().abi_of(&self.build.image.manifest.labels).unwrap_or_default();
         let collect = Collect {
             parent: &self.build.image,
             directory: &self.directory,
-            mounted: engine.isolation.mounted(),
+            mounted: engine.isolation.mounted(abi),
             root: &root,
             changes: &|note| store.storage().changes(&id, "build", layers, note),
             now: self.build.now,

@@ -5,21 +5,30 @@ use std::os::fd::AsFd;
 
 use uuid::Uuid;
 
-use super::prepare::{Allowance, Prepared, SandboxRequest, app, mounts, parameters, sandbox, sandbox_name};
+use super::prepare::{Allowance, Prepared, SandboxRequest, app, mounts, parameters, procfs, sandbox, sandbox_name};
 use super::resolv::{self, HostFiles, Reach, UPSTREAM, choose};
 use super::run::Runner;
-use crate::appc::{PodManifest, RuntimeApp};
+use crate::appc::{PodManifest, RuntimeApp, host_os_arch};
 use crate::config::{Config, IsolationKind};
 use crate::error::{Error, Result};
 use crate::isolation::{self, Isolation, SandboxSpec};
 use crate::network::{self, Attachment};
-use crate::stage0::plan::{HOSTNAME, NETWORK};
+use crate::stage0::plan::{HOSTNAME, NETWORK, Platform};
 use crate::stage0::pod::{LockedPod, Pod, State};
 use crate::stage0::store::Store;
 use crate::stage2::AppSpec;
+use crate::sys;
+use crate::sys::abi::Abi;
 
 /// Facts about processes that the command line needs too.
 pub use crate::sys::{is_root, kernel, process::Exit};
+
+/// What this host runs, with what its kernel has loaded now.
+pub fn platform() -> Platform {
+    let (os, arch) = host_os_arch();
+    let foreign = [Abi::Linux, Abi::Linux32].into_iter().filter(|abi| sys::os::runs(*abi)).collect();
+    Platform { os, arch, foreign }
+}
 
 /// What a terminal is taken for when the person's has no `TERM`.
 const PLAIN_TERMINAL: &str = "vt100";
@@ -126,6 +135,8 @@ impl<'a> Engine<'a> {
             attachment,
             root: self.store.app_root(pod, runtime.name.as_str(), &image.record.layers),
             read_only: runtime.read_only_root_fs,
+            abi: platform().abi_of(&image.manifest.labels).unwrap_or_default(),
+            procfs: procfs(&manifest.annotations)?,
             mounts: mounts(manifest, runtime, |name| self.store.pod_volume(pod, name))?,
             resolv_conf: self.resolv_conf(reach(manifest, attachment)),
             parameters: parameters(&self.config.with_prefix("ace.jailConf."), &manifest.annotations),

@@ -1,16 +1,18 @@
 //! From a pod's manifest and root to what isolation and stage 2 need. Nothing is touched here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::appc::{
     Annotations, App, EventName, Isolator, IsolatorValue, Mount, PodManifest, RuntimeApp, VolumeKind,
     isolators::DEFAULT_CAPABILITIES,
 };
 use crate::error::{Error, Result};
-use crate::isolation::{NetworkView, RootSpec, SandboxSpec, VolumeMount};
+use crate::isolation::{HostSource, NetworkView, RootSpec, SandboxSpec, VolumeMount};
 use crate::network::Attachment;
 use crate::stage0::build::JAIL_PARAMETER;
+use crate::stage0::plan::PROCFS;
 use crate::stage2::{AppSpec, Program, Transfer};
+use crate::sys::abi::Abi;
 use crate::sys::process::Seccomp;
 use crate::sys::rootfs::RootFs;
 
@@ -29,6 +31,10 @@ pub struct SandboxRequest<'a> {
     pub root: RootFs,
     /// Whether the app may not write to it.
     pub read_only: bool,
+    /// Whose programs are in it.
+    pub abi: Abi,
+    /// Whether the pod asks for procfs(5).
+    pub procfs: bool,
     /// The app's volumes.
     pub mounts: Vec<VolumeMount>,
     /// The pod's `/etc/resolv.conf`, if it gets one.
@@ -60,6 +66,19 @@ pub fn parameters(configured: &[(&str, &str)], annotations: &Annotations) -> Vec
     configured.chain(&annotated).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
+/// Whether a pod's annotations ask for procfs(5).
+///
+/// # Errors
+/// They say neither `true` nor `false`.
+pub fn procfs(annotations: &Annotations) -> Result<bool> {
+    match annotations.get(PROCFS) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(Error::new(format!("the pod's annotation {PROCFS} is {other:?}"))
+            .help("it is true, or false, which is the same as none")),
+    }
+}
+
 /// The sandbox of a pod.
 pub fn sandbox(request: SandboxRequest<'_>) -> SandboxSpec {
     let resolv_conf = request.resolv_conf.map(|text| (PathBuf::from("/etc/resolv.conf"), text));
@@ -71,6 +90,8 @@ pub fn sandbox(request: SandboxRequest<'_>) -> SandboxSpec {
         root: RootSpec {
             filesystem: request.root,
             read_only: request.read_only,
+            abi: request.abi,
+            procfs: request.procfs,
             files: resolv_conf.into_iter().collect(),
             mounts: request.mounts,
         },
@@ -92,13 +113,19 @@ pub fn mounts(
         let what = || format!("cannot mount the volume {} at {}", mount.volume, mount.path);
         let volume = manifest.volumes.iter().find(|volume| volume.name == mount.volume);
         let volume = volume.ok_or_else(|| Error::with_source(what(), "the pod has none of that name"))?;
-        let (VolumeKind::Empty { .. }, None) = (&volume.kind, &mount.app_volume) else {
-            return Err(Error::with_source(what(), "this version mounts empty volumes of the pod's only"));
+        if mount.app_volume.is_some() {
+            return Err(Error::with_source(what(), "this version mounts volumes of the pod's only"));
+        }
+        let (source, of_host) = match &volume.kind {
+            VolumeKind::Empty { .. } => (of_pod(volume.name.as_str()), None),
+            VolumeKind::Host { source, recursive: true } => (PathBuf::from(source), Some(HostSource::WithMounts)),
+            VolumeKind::Host { source, recursive: false } => (PathBuf::from(source), Some(HostSource::Alone)),
         };
         let points = runtime.app.iter().flat_map(|app| &app.mount_points);
-        let reads_only = points.into_iter().any(|point| point.path == mount.path && point.read_only);
+        let reads_only =
+            points.into_iter().any(|point| Path::new(&point.path) == Path::new(&mount.path) && point.read_only);
         let target = PathBuf::from(&mount.path);
-        Ok(VolumeMount { source: of_pod(volume.name.as_str()), target, read_only: volume.read_only || reads_only })
+        Ok(VolumeMount { source, target, read_only: volume.read_only || reads_only, of_host })
     };
     runtime.mounts.iter().map(mount).collect()
 }

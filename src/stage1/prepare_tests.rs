@@ -25,6 +25,10 @@ fn isolators(list: &str) -> RuntimeApp {
     runtime(&format!(r#", "isolators": [{list}]"#))
 }
 
+fn volume() -> VolumeMount {
+    VolumeMount { source: "/v".into(), target: "/data".into(), read_only: false, of_host: None }
+}
+
 fn request<'a>(hostname: Option<&'a str>, own: bool, resolv_conf: Option<&str>) -> SandboxRequest<'a> {
     SandboxRequest {
         id: "1-2",
@@ -33,7 +37,9 @@ fn request<'a>(hostname: Option<&'a str>, own: bool, resolv_conf: Option<&str>) 
         attachment: Attachment { own },
         root: RootFs::Directory { path: "/r".into() },
         read_only: true,
-        mounts: vec![VolumeMount { source: "/v".into(), target: "/data".into(), read_only: false }],
+        abi: Abi::Linux,
+        procfs: true,
+        mounts: vec![volume()],
         resolv_conf: resolv_conf.map(str::to_owned),
         parameters: vec![("securelevel".to_owned(), "2".to_owned())],
         record: "/record".into(),
@@ -51,8 +57,10 @@ fn sandboxes() {
         root: RootSpec {
             filesystem: RootFs::Directory { path: "/r".into() },
             read_only: true,
+            abi: Abi::Linux,
+            procfs: true,
             files,
-            mounts: vec![VolumeMount { source: "/v".into(), target: "/data".into(), read_only: false }],
+            mounts: vec![volume()],
         },
         parameters: vec![("securelevel".to_owned(), "2".to_owned())],
         record: "/record".into(),
@@ -228,4 +236,15 @@ fn parameters_of_a_pod_go_over_those_of_the_configuration() {
     let expected = [("allow.mount", "false"), ("securelevel", "0"), ("allow.chflags", "true")];
     assert_eq!(merged, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(parameters(&[("a", "b")], &Annotations::default()), [("a".to_owned(), "b".to_owned())]);
+}
+
+#[test]
+fn procfs_is_asked_for_by_an_annotation() {
+    let with = |value: &str| {
+        let annotation = crate::appc::Annotation { name: "jetpack/procfs".parse().unwrap(), value: value.to_owned() };
+        procfs(&Annotations::new(vec![annotation]).unwrap())
+    };
+    assert!(!procfs(&Annotations::default()).unwrap());
+    assert!(with("true").unwrap() && !with("false").unwrap());
+    assert_eq!(with("on").unwrap_err().to_string(), "the pod's annotation jetpack/procfs is \"on\"");
 }

@@ -85,7 +85,7 @@ impl Runner<'_> {
         let control = control::listen(self.control)?;
         let descriptors =
             standard.iter().map(AsFd::as_fd).chain([theirs.as_fd(), self.lock, control.as_fd()]).collect();
-        self.isolation.launch(sandbox, AgentProcess { arguments, descriptors })
+        self.isolation.launch(sandbox, AgentProcess { arguments, descriptors }, self.warn)
     }
 }
 

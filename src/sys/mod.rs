@@ -10,6 +10,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 
+pub mod abi;
 pub mod acl;
 pub mod channel;
 pub mod lock;

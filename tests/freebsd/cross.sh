@@ -3,7 +3,8 @@
 #
 #   tests/freebsd/cross.sh toolchain   make the toolchain, if it is not there (exit 77: it cannot be had)
 #   tests/freebsd/cross.sh clippy      every target, warnings denied
-#   tests/freebsd/cross.sh link        target/freebsd/: jetpack, and the test programs tests-lib, tests-bin, tests-NAME
+#   tests/freebsd/cross.sh link        target/freebsd/: jetpack, the test programs tests-lib, tests-bin, tests-NAME, and
+#                                      linux-busybox, where this host has a busybox
 set -eu
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
@@ -42,5 +43,7 @@ clippy) cross clippy --all-targets -- -D warnings ;;
 link)
 	messages=$(cross zigbuild --bins --tests --message-format=json-render-diagnostics)
 	printf '%s\n' "$messages" | collect
+	# A program of Linux's, for pods of its images.
+	if [ -x /bin/busybox ]; then copy /bin/busybox linux-busybox; fi
 	;;
 esac

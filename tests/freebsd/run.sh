@@ -695,6 +695,8 @@ everything_removed() {
 
 # shellcheck source=tests/freebsd/rcd.sh
 . "$here/tests/freebsd/rcd.sh"
+# shellcheck source=tests/freebsd/mounts.sh
+. "$here/tests/freebsd/mounts.sh"
 
 uname -a
 check 'an image made of /rescue' image_of_rescue
@@ -725,6 +727,10 @@ check 'copies in and out' copies
 check 'hostile links in an image' hostile_links
 check 'volumes (nullfs)' volumes
 check 'mounts of the host'\''s stay where they are' foreign_mounts
+check 'fdescfs on /dev/fd' descriptors_in_dev
+check 'procfs for pods that ask for it' procfs_on_request
+check 'an image of Linux without the module' linux_without_module
+check 'an image of Linux' linux_image
 check 'setuid files are out of reach' setuid_out_of_reach
 check 'an image is built' build_an_image
 check 'pods as a service (rc.d)' pods_as_a_service

@@ -9,19 +9,36 @@ mod mount;
 pub use agent::{AgentExe, spawn_agent};
 pub use control::{connect_at, listen_at};
 pub use jail::{attach, create, remove};
-pub use mount::{has_filesystem, mount, mount_dataset, unmount};
+pub use mount::{Mounted, filesystem_of, has_filesystem, mount, mount_dataset, mount_in, mounted, unmount};
 
 use std::os::fd::RawFd;
 use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::abi::Abi;
 use super::process::Seccomp;
 use super::rootfs::RootFs;
 use super::{Call, Result};
 
 /// Whether this kernel has capabilities (capabilities(7)).
 pub const HAS_CAPABILITIES: bool = false;
+
+unsafe extern "C" {
+    /// modfind(2).
+    fn modfind(name: *const libc::c_char) -> libc::c_int;
+}
+
+/// Whether this kernel runs such programs now. Each kind is a module of the kernel, also where it is linked into it.
+pub fn runs(abi: Abi) -> bool {
+    let module = match abi {
+        Abi::Native => return true,
+        Abi::Linux => c"linux64elf",
+        Abi::Linux32 => c"linuxelf",
+    };
+    // SAFETY: the name is a string that ends in NUL.
+    unsafe { modfind(module.as_ptr()) >= 0 }
+}
 
 /// Marks every descriptor from `first` on for closing on exec.
 ///

@@ -8,7 +8,7 @@
 
 use std::ffi::{CString, c_char};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::ptr;
 
@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 
 use super::super::process::Birth;
 use super::super::{Call, Error, Result, process};
-use super::mount::clone_mount;
+use super::mount::{clone_mount, set_mount_attributes};
 
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
@@ -55,7 +55,8 @@ impl AgentExe {
     /// The kernel is older, or the file is not in this mount namespace.
     pub fn in_mount() -> Result<AgentExe> {
         let fd = clone_mount(Path::new(OWN_PROGRAM))?;
-        set_mount_flags(fd.as_fd(), libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
+        let flags = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+        set_mount_attributes(fd.as_fd(), flags, false)?;
         Ok(AgentExe::Mount(fd))
     }
 
@@ -96,7 +97,7 @@ impl AgentExe {
     /// The kernel refuses; the agent must not go on then.
     pub fn close_behind(self) -> Result<()> {
         match self {
-            AgentExe::Mount(fd) => set_mount_flags(fd.as_fd(), libc::MOUNT_ATTR_NOEXEC),
+            AgentExe::Mount(fd) => set_mount_attributes(fd.as_fd(), libc::MOUNT_ATTR_NOEXEC, false),
             AgentExe::Memory(fd) => {
                 fchmod(&fd, Mode::empty()).call(|| "fchmod(memfd, 0)")?;
                 let forever = SealFlag::F_SEAL_SEAL | SealFlag::from_bits_retain(libc::F_SEAL_EXEC);
@@ -115,22 +116,6 @@ impl AsFd for AgentExe {
             AgentExe::Mount(fd) | AgentExe::Memory(fd) => fd.as_fd(),
         }
     }
-}
-
-fn set_mount_flags(mount: BorrowedFd<'_>, flags: u64) -> Result<()> {
-    let attributes = libc::mount_attr { attr_set: flags, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    // SAFETY: the path is empty, so the descriptor is meant; the size is that of the structure that the pointer names.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            mount.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            &raw const attributes,
-            size_of::<libc::mount_attr>(),
-        )
-    };
-    Errno::result(result).map(drop).call(|| format!("mount_setattr(agent, {flags:#x})"))
 }
 
 /// Starts the agent with `arguments`, an empty environment, and `fds[i]` as descriptor `i`; the program's copy comes after

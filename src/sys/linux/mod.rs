@@ -12,8 +12,9 @@ pub use agent::{AgentExe, Namespaces, spawn_agent};
 pub use capabilities::become_app;
 pub use control::{connect_at, listen_at};
 pub use mount::{
-    MountFlags, attach_mount, bind, bind_read_only, clone_mount, has_filesystem, make_character_device, make_private,
-    mount_dataset, mount_filesystem, mount_privately, mount_root, pivot, remount_bind, unmount,
+    MountFlags, attach_mount, bind, bind_read_only, clone_mount, clone_tree, has_filesystem, make_character_device,
+    make_private, mount_dataset, mount_filesystem, mount_privately, mount_root, open_without_links, pivot,
+    remount_bind, restrict_mount, unmount,
 };
 pub use processes::{own_pid_namespace, processes, signal_process};
 
@@ -22,10 +23,16 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::abi::Abi;
 use super::{Call, Result};
 
 /// Whether this kernel has capabilities (capabilities(7)).
 pub const HAS_CAPABILITIES: bool = true;
+
+/// Whether this kernel runs such programs: its own only.
+pub fn runs(abi: Abi) -> bool {
+    abi == Abi::Native
+}
 
 /// Marks every descriptor from `first` on for closing on exec.
 ///

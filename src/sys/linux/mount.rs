@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 
@@ -107,19 +107,71 @@ pub fn clone_mount(path: &Path) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) })
 }
 
-/// Attaches what [`clone_mount`] made at `target`, whose last part is no link (move_mount(2)).
+/// The same of a place that was opened, with all that is mounted below it if `recursive`.
 ///
 /// # Errors
-/// The target is missing, or one is a directory and the other is not.
-pub fn attach_mount(mount: BorrowedFd<'_>, target: &Path) -> Result<()> {
-    let call = || format!("move_mount(volume, {target:?})");
-    let name = CString::new(target.as_os_str().as_bytes()).map_err(|_| Error::new(call(), Errno::EINVAL))?;
-    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH;
-    // SAFETY: both paths are strings that end in NUL; the first is empty, so that the descriptor is meant.
+/// The place is not in this mount namespace, or the kernel is older.
+pub fn clone_tree(place: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
+    let recursively = if recursive { libc::AT_RECURSIVE } else { 0 };
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    let at = libc::AT_EMPTY_PATH | recursively;
+    // SAFETY: the path is empty, so that the descriptor is meant.
+    let fd = unsafe { libc::syscall(libc::SYS_open_tree, place.as_raw_fd(), c"".as_ptr(), flags | at.cast_unsigned()) };
+    let fd = Errno::result(fd).call(|| format!("open_tree({}, OPEN_TREE_CLONE, {at:#x})", place.as_raw_fd()))?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) })
+}
+
+/// Sets `MOUNT_ATTR_*` flags of a mount, and of all below it if `recursive` (mount_setattr(2), Linux 5.12).
+///
+/// # Errors
+/// The kernel is older.
+pub(super) fn set_mount_attributes(mount: BorrowedFd<'_>, flags: u64, recursive: bool) -> Result<()> {
+    let attributes = libc::mount_attr { attr_set: flags, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let at = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is empty, so the descriptor is meant; the size is that of the structure that the pointer names.
     let result = unsafe {
-        libc::syscall(libc::SYS_move_mount, mount.as_raw_fd(), c"".as_ptr(), libc::AT_FDCWD, name.as_ptr(), flags)
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            at,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
     };
-    Errno::result(result).map(drop).call(call)
+    Errno::result(result).map(drop).call(|| format!("mount_setattr({}, {at:#x}, {flags:#x})", mount.as_raw_fd()))
+}
+
+/// Takes devices and set-user-ID bits away from a mount, and the right to write to it if `read_only`; from all below it too, if
+/// `recursive`.
+///
+/// # Errors
+/// The kernel is older than Linux 5.12.
+pub fn restrict_mount(mount: BorrowedFd<'_>, read_only: bool, recursive: bool) -> Result<()> {
+    let flags = libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOSUID;
+    set_mount_attributes(mount, if read_only { flags | libc::MOUNT_ATTR_RDONLY } else { flags }, recursive)
+}
+
+/// Opens a place by an absolute path on which there are no symlinks, whoever makes some at this moment (openat2(2), Linux 5.6).
+///
+/// # Errors
+/// It is missing, or one of its names is a link's (`ELOOP`).
+pub fn open_without_links(path: &Path) -> Result<OwnedFd> {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    openat2(AT_FDCWD, path, how).call(|| format!("openat2({path:?}, O_PATH, RESOLVE_NO_SYMLINKS)"))
+}
+
+/// Attaches a mount that is attached nowhere at a place that was opened (move_mount(2)).
+///
+/// # Errors
+/// One is a directory and the other is not.
+pub fn attach_mount(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<()> {
+    let (from, to) = (mount.as_raw_fd(), place.as_raw_fd());
+    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
+    // SAFETY: both paths are empty, so that the descriptors are meant.
+    let result = unsafe { libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), to, c"".as_ptr(), flags) };
+    Errno::result(result).map(drop).call(|| format!("move_mount({from}, {to})"))
 }
 
 /// Mounts the root where it is to stand: a directory on itself, a stack on its mount point.
