@@ -1,5 +1,7 @@
 //! Volumes, and where they are mounted (aci.md, pods.md).
 
+use std::str::FromStr;
+
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -181,6 +183,67 @@ impl FromJson for Volume {
     }
 }
 
+/// A volume as people write it on a command line: `NAME,kind=host,source=/path,readOnly=true`, with the fields of the
+/// specification, or short, as in the parent: `NAME` is an empty one, `NAME:/path` is of the host, and a `-` before it says that it is
+/// read-only.
+impl FromStr for Volume {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (text, short_read_only) = match text.strip_prefix('-') {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
+        let mut words = text.split(',');
+        let name = words.next().unwrap_or_default();
+        let mut map = serde_json::Map::new();
+        if let (Some((name, source)), false) = (name.split_once(':'), text.contains(',')) {
+            map.extend([entry("name", name), entry("kind", "host"), entry("source", source)]);
+        } else if text.contains(',') {
+            map.extend([entry("name", name)]);
+        } else {
+            map.extend([entry("name", name), entry("kind", "empty")]);
+        }
+        for word in words {
+            let (key, value) =
+                word.split_once('=').ok_or_else(|| Error::bad(word, "is not of the form FIELD=VALUE"))?;
+            if !FIELDS.contains(&key) {
+                return Err(Error::bad(key, format_args!("is not a field of a volume ({})", FIELDS.join(", "))));
+            }
+            if map.insert(key.to_owned(), typed(key, value)).is_some() {
+                return Err(Error::bad(key, "is there already"));
+            }
+        }
+        if short_read_only {
+            map.insert("readOnly".to_owned(), Value::Bool(true));
+        }
+        let recursive = map.contains_key("recursive");
+        let volume = Volume::from_json(&Value::Object(map))?;
+        if recursive && matches!(volume.kind, VolumeKind::Empty { .. }) {
+            return Err(Error::new("does not go with kind \"empty\"").field("recursive"));
+        }
+        volume.validate()?;
+        Ok(volume)
+    }
+}
+
+/// The fields of a volume, but for its name.
+const FIELDS: [&str; 7] = ["kind", "source", "recursive", "readOnly", "mode", "uid", "gid"];
+
+/// The value of a field in the type that it has in a manifest; what does not fit is left for the one who reads the field.
+fn typed(field: &str, text: &str) -> Value {
+    let value = match field {
+        "recursive" | "readOnly" => text.parse::<bool>().map(Value::from).ok(),
+        "uid" | "gid" => text.parse::<u32>().map(Value::from).ok(),
+        _ => None,
+    };
+    value.unwrap_or_else(|| Value::from(text))
+}
+
+fn entry(name: &str, text: &str) -> (String, Value) {
+    (name.to_owned(), Value::from(text))
+}
+
 /// Refuses fields that belong to the other kind of volume.
 fn refuse(fields: &Fields<'_>, names: &[&str], kind: &str) -> Result<(), Error> {
     for name in names {
@@ -248,6 +311,45 @@ mod tests {
             let volume: Volume = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&volume).unwrap(), written);
             assert_eq!(serde_json::from_str::<Volume>(written).unwrap(), volume);
+        }
+    }
+
+    #[test]
+    fn volumes_are_written_as_words() {
+        for (text, written) in [
+            ("a", r#"{"name":"a","kind":"empty","mode":"0755","uid":0,"gid":0}"#),
+            ("-a", r#"{"name":"a","kind":"empty","mode":"0755","uid":0,"gid":0,"readOnly":true}"#),
+            ("a:/x:y", r#"{"name":"a","kind":"host","source":"/x:y"}"#),
+            ("-a:/x", r#"{"name":"a","kind":"host","source":"/x","readOnly":true}"#),
+            ("a,kind=host,source=/x y=z", r#"{"name":"a","kind":"host","source":"/x y=z"}"#),
+            (
+                "a,source=/x,kind=host,recursive=false,readOnly=true",
+                r#"{"name":"a","kind":"host","source":"/x","recursive":false,"readOnly":true}"#,
+            ),
+            ("a,kind=empty,mode=1777,uid=7,gid=8", r#"{"name":"a","kind":"empty","mode":"1777","uid":7,"gid":8}"#),
+        ] {
+            let volume: Volume = text.parse().unwrap();
+            assert_eq!(serde_json::to_string(&volume).unwrap(), written, "{text}");
+        }
+        for (text, error) in [
+            ("", "name: \"\" is not an AC name"),
+            ("A", "name: \"A\" is not an AC name"),
+            ("a:x", "source: \"x\" is not an absolute path"),
+            ("a,source=/x", "kind: required but missing"),
+            ("a,kind=host", "source: required but missing"),
+            ("a,kind=host,source=/x,ro", "\"ro\" is not of the form FIELD=VALUE"),
+            (
+                "a,kind=host,source=/x,readonly=true",
+                "\"readonly\" is not a field of a volume (kind, source, recursive, readOnly, mode, uid, gid)",
+            ),
+            ("a,kind=host,source=/x,source=/y", "\"source\" is there already"),
+            ("a,kind=host,source=/x,readOnly=yes", "readOnly: \"yes\" is not true or false"),
+            ("a,kind=empty,uid=root", "uid: \"root\" is not an integer between 0 and 4294967295"),
+            ("a,kind=empty,mode=9", "mode: \"9\" is not an octal mode such as 0755"),
+            ("a,kind=empty,recursive=true", "recursive: does not go with kind \"empty\""),
+        ] {
+            let got = text.parse::<Volume>().map(drop).map_err(|e| e.to_string());
+            assert!(got.as_ref().is_err_and(|got| got.starts_with(error)), "{text}: {got:?}");
         }
     }
 

@@ -8,6 +8,7 @@ use crate::appc::AcName;
 use crate::error::{Error, Result};
 use crate::stage0::plan::AppRequest;
 use crate::stage0::store::Store;
+use crate::stage0::volumes::MountRequest;
 
 /// An image and the flags that follow it
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
@@ -30,6 +31,8 @@ pub(super) struct AppArgs {
     readonly_rootfs: bool,
     #[arg(long, value_parser = super::size::size)]
     disk: Option<u64>,
+    #[arg(short = 'm', value_parser = mount)]
+    mount: Vec<MountRequest>,
     #[arg(skip)]
     arguments: Vec<String>,
 }
@@ -45,11 +48,21 @@ App flags, after its image:
       --workdir DIRECTORY  where the program starts
       --readonly-rootfs    the app may not write to its root filesystem
       --disk SIZE          the most that its root may hold, with all that is the image's (512M, 10G)
+  -m VOLUME[:PATH]         mount a volume of -v at PATH; without it, at the mount point of the volume's name
   -- ARGUMENTS             arguments for the program; for an image without one, the command";
 
 pub(super) fn variable(text: &str) -> std::result::Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+fn mount(text: &str) -> std::result::Result<MountRequest, String> {
+    let (volume, place) = match text.split_once(':') {
+        Some((_, "")) => return Err("write VOLUME or VOLUME:PATH".to_owned()),
+        Some((volume, place)) => (volume, Some(place.to_owned())),
+        None => (text, None),
+    };
+    Ok(MountRequest { volume: volume.parse().map_err(|e: crate::appc::Error| e.to_string())?, place })
 }
 
 /// Reads the words after a pod's flags.
@@ -92,7 +105,11 @@ enum Next {
 fn sections(words: &[String]) -> Result<Vec<Section>> {
     let command = AppArgs::command();
     let takes_value = |flag: &str| {
-        let known = command.get_arguments().find(|a| a.get_long() == flag.strip_prefix("--"));
+        let short = flag.strip_prefix('-').and_then(|rest| rest.parse::<char>().ok());
+        let known = command.get_arguments().find(|a| match flag.strip_prefix("--") {
+            Some(long) => a.get_long() == Some(long),
+            None => short.is_some() && a.get_short() == short,
+        });
         known.is_some_and(|a| a.get_action().takes_values())
     };
     let mut sections: Vec<Section> = Vec::new();
@@ -145,6 +162,7 @@ impl AppArgs {
             workdir: None,
             readonly_rootfs: false,
             disk: None,
+            mount: Vec::new(),
             arguments: Vec::new(),
         }
     }
@@ -164,6 +182,7 @@ impl AppArgs {
             working_directory: self.workdir,
             read_only: self.readonly_rootfs,
             disk: self.disk,
+            mounts: self.mount,
             ..AppRequest::of(store.find_image(&self.image)?)
         })
     }
@@ -192,6 +211,7 @@ mod tests {
             ("a --readonly-rootfs b", vec![app("a", &[]), app("b", &[])]),
             ("a -- x --- b -- y", vec![app("a", &["x"]), app("b", &["y"])]),
             ("a --env=A=b --- b", vec![app("a", &[]), app("b", &[])]),
+            ("a -m v:/x -mw b", vec![app("a", &[]), app("b", &[])]),
         ];
         for (line, expected) in table {
             assert_eq!(parsed(line), expected, "{line}");
@@ -217,9 +237,14 @@ mod tests {
 
     #[test]
     fn wrong_flags_are_named() {
-        for (line, part) in
-            [("a --usr x", "--usr"), ("a --user", "--user"), ("a --env A", "NAME=VALUE"), ("a --name X_Y", "--name")]
-        {
+        for (line, part) in [
+            ("a -m v:", "VOLUME:PATH"),
+            ("a -m V:/x", "not an AC name"),
+            ("a --usr x", "--usr"),
+            ("a --user", "--user"),
+            ("a --env A", "NAME=VALUE"),
+            ("a --name X_Y", "--name"),
+        ] {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
             let error = parse(&words).unwrap_err();
             assert!(error.one_line().contains(part), "{}", error.one_line());
@@ -230,6 +255,9 @@ mod tests {
     fn the_help_lists_every_flag() {
         for argument in AppArgs::command().get_arguments().filter_map(|a| a.get_long()) {
             assert!(HELP.contains(&format!("--{argument}")), "{argument}");
+        }
+        for argument in AppArgs::command().get_arguments().filter_map(|a| a.get_short()) {
+            assert!(HELP.contains(&format!("\n  -{argument} ")), "{argument}");
         }
     }
 }

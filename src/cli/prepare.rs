@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::saveid::SaveId;
 use super::{Host, apps, output};
-use crate::appc::RuntimeApp;
+use crate::appc::{RuntimeApp, Volume};
 use crate::config::NetKind;
 use crate::error::{Error, Result};
 use crate::stage0::plan::{PodPlan, PodRequest, plan};
@@ -39,6 +39,13 @@ pub(super) struct PodArgs {
     /// The pod's network: none, or host for the host's own (default: run.net in jetpack.conf)
     #[arg(long, value_name = "NETWORK")]
     pub(super) net: Option<String>,
+    /// A volume that apps of the pod can have: NAME,kind=host,source=/PATH[,readOnly=true][,recursive=false], or NAME:/PATH;
+    /// NAME,kind=empty[,mode=MODE][,uid=UID][,gid=GID], or NAME
+    #[arg(short = 'v', value_name = "VOLUME", allow_hyphen_values = true)]
+    pub(super) volume: Vec<Volume>,
+    /// Say on standard error what is being done, as `debug = on` does; --quiet goes over it
+    #[arg(long, id = "verbose")]
+    verbose: bool,
 }
 
 impl PodArgs {
@@ -55,7 +62,8 @@ impl PodArgs {
         // Checked now, so that no pod is made that cannot run.
         crate::network::by_name(&network)?;
         let apps = apps.into_iter().map(|app| app.request(store)).collect::<Result<_>>()?;
-        let plan = plan(PodRequest { apps, hostname: self.hostname, network, host: platform() })?;
+        let request = PodRequest { apps, volumes: self.volume, hostname: self.hostname, network, host: platform() };
+        let plan = plan(request)?;
         store.check_plan(&plan)?;
         Ok(plan)
     }

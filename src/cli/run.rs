@@ -110,7 +110,7 @@ fn choose(flags: PodArgs, host: &Host, store: &Store, words: &[String]) -> Resul
             return Err(Error::new(format!("{word:?} fits several: {}", all.join(", "))).help("give more of it"));
         }
     }
-    if !first.is_bare() || flags.hostname.is_some() || flags.net.is_some() {
+    if !first.is_bare() || flags.hostname.is_some() || flags.net.is_some() || !flags.volume.is_empty() {
         return Err(Error::new(format!("{word} is a pod: what it runs was settled when it was prepared"))
             .help("prepare another pod of its image, with those flags"));
     }

@@ -56,7 +56,7 @@ pub fn plan_build(request: BuildRequest) -> Result<PodPlan> {
     image.manifest.app = Some(app);
     let name = Some("build".parse().context(|| "cannot name the app")?);
     let apps = vec![AppRequest { name, ..AppRequest::of(image) }];
-    let mut planned = plan(PodRequest { apps, hostname: None, network, host })?;
+    let mut planned = plan(PodRequest { apps, volumes: Vec::new(), hostname: None, network, host })?;
     let parameters = PARAMETERS.map(|(name, value)| (format!("{JAIL_PARAMETER}{name}"), value));
     let directory = (BUILD.to_owned(), directory.as_str());
     for (name, value) in std::iter::once(directory).chain(parameters) {

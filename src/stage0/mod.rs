@@ -30,6 +30,7 @@ pub mod plan;
 pub mod pod;
 mod properties;
 mod render;
+mod sources;
 pub mod store;
 pub mod unpack;
-mod volumes;
+pub mod volumes;

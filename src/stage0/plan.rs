@@ -2,8 +2,8 @@
 //! its apps stand on. Nothing is touched here.
 
 use super::image::Image;
-use super::volumes;
-use crate::appc::{AcIdentifier, AcName, App, EnvVar, Label, Labels, PodManifest, RuntimeApp, RuntimeImage};
+use super::volumes::{self, MountRequest};
+use crate::appc::{AcIdentifier, AcName, App, EnvVar, Label, Labels, PodManifest, RuntimeApp, RuntimeImage, Volume};
 use crate::error::{Context, Error, Result};
 use crate::sys::abi::{Abi, how_to_load};
 
@@ -24,6 +24,8 @@ pub const PROCFS: &str = "jetpack/procfs";
 pub struct PodRequest {
     /// The apps, in order.
     pub apps: Vec<AppRequest>,
+    /// The volumes that they can have.
+    pub volumes: Vec<Volume>,
     /// What hostname(1) says in the pod; its UUID if not given.
     pub hostname: Option<String>,
     /// The network, by name.
@@ -89,6 +91,8 @@ pub struct AppRequest {
     pub read_only: bool,
     /// The most bytes that its root may hold, the image's included.
     pub disk: Option<u64>,
+    /// The volumes that it is to have, beside those that its mount points name.
+    pub mounts: Vec<MountRequest>,
 }
 
 impl AppRequest {
@@ -105,6 +109,7 @@ impl AppRequest {
             working_directory: None,
             read_only: false,
             disk: None,
+            mounts: Vec::new(),
         }
     }
 }
@@ -150,22 +155,37 @@ pub fn plan(request: PodRequest) -> Result<PodPlan> {
         check_hostname(hostname)?;
         annotate(HOSTNAME, hostname)?;
     }
+    check_names(&request.volumes)?;
+    manifest.volumes = request.volumes.clone();
     let (mut apps, mut notices) = (Vec::new(), Vec::new());
     for app in request.apps {
         check_platform(&app.image, &request.host)?;
-        let (layers, disk) = (app.image.record.layers.clone(), app.disk);
+        let (layers, disk, wanted) = (app.image.record.layers.clone(), app.disk, app.mounts.clone());
         let mut planned = plan_app(app)?;
-        if let Some(app) = &planned.app {
-            let filled = volumes::fill(planned.name.as_str(), app)?;
-            manifest.volumes.extend(filled.volumes);
-            planned.mounts = filled.mounts;
-            notices.extend(filled.notices);
-        }
+        let filled = volumes::fill(planned.name.as_str(), planned.app.as_ref(), &wanted, &manifest.volumes)?;
+        manifest.volumes.extend(filled.volumes);
+        planned.mounts = filled.mounts;
+        notices.extend(filled.notices);
         apps.push(AppPlan { name: planned.name.to_string(), layers, disk });
         manifest.apps.push(planned);
     }
     manifest.validate().context(|| "the pod breaks the specification")?;
+    let is_mounted = |volume: &&Volume| manifest.apps.iter().flat_map(|a| &a.mounts).any(|m| m.volume == volume.name);
+    let unused = request.volumes.iter().filter(|volume| !is_mounted(volume));
+    notices.extend(unused.map(|volume| {
+        format!("nothing has the volume {}: no mount point is called so, and no -m names it", volume.name)
+    }));
     Ok(PodPlan { manifest, apps, notices })
+}
+
+/// Refuses volumes of one name: nobody could tell which one is meant.
+fn check_names(volumes: &[Volume]) -> Result<()> {
+    for (i, volume) in volumes.iter().enumerate() {
+        if volumes[..i].iter().any(|earlier| earlier.name == volume.name) {
+            return Err(Error::new(format!("two volumes are called {}", volume.name)));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses an image that is made for what the host does not run (appc, aci.md, labels `os` and `arch`).

@@ -21,7 +21,7 @@ pub(in crate::stage0) const LINUX: Platform = Platform { os: "linux", arch: "amd
 
 /// A pod of these apps.
 fn request(apps: Vec<AppRequest>) -> PodRequest {
-    PodRequest { apps, hostname: None, network: "none".to_owned(), host: LINUX }
+    PodRequest { apps, volumes: Vec::new(), hostname: None, network: "none".to_owned(), host: LINUX }
 }
 
 /// The plan of one app, changed like this.
@@ -217,4 +217,19 @@ fn programs_of_linux_run_where_the_kernel_runs_them() {
         assert_eq!(error.to_string(), expected);
         assert!(error.help_line().is_some_and(|help| help.starts_with("`kldload linux64` loads it")));
     }
+}
+
+#[test]
+fn volumes_have_one_name_each_and_those_that_nothing_has_are_told() {
+    let volumes = |words: &[&str]| -> Vec<Volume> { words.iter().map(|word| word.parse().unwrap()).collect() };
+    let with = |words: &[&str]| {
+        let apps = vec![AppRequest::of(with_app(r#", "mountPoints": [{"name": "data", "path": "/data"}]"#))];
+        plan(PodRequest { volumes: volumes(words), ..request(apps) })
+    };
+    let planned = with(&["data:/srv", "more"]).unwrap();
+    assert_eq!(planned.manifest.volumes, volumes(&["data:/srv", "more"]));
+    assert_eq!(planned.notices, ["nothing has the volume more: no mount point is called so, and no -m names it"]);
+    let planned = with(&[]).unwrap();
+    assert_eq!((planned.manifest.volumes, planned.notices.len()), (volumes(&["data"]), 1));
+    assert_eq!(with(&["data", "a", "data:/x"]).unwrap_err().to_string(), "two volumes are called data");
 }

@@ -154,11 +154,12 @@ fn place_of(store: &Store, place: &str, id: Uuid) -> PathBuf {
 }
 
 impl Store {
-    /// Checks that the storage of this store can do what a plan asks of it.
+    /// Checks that the sources of a plan's volumes are there, and that the storage of this store can do what it asks of it.
     ///
     /// # Errors
-    /// It cannot.
+    /// One is missing, or the storage cannot.
     pub fn check_plan(&self, plan: &PodPlan) -> Result<()> {
+        self.check_sources(&plan.manifest)?;
         if self.storage().limits_roots() || plan.apps.iter().all(|app| app.disk.is_none()) {
             return Ok(());
         }

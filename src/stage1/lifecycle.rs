@@ -127,6 +127,7 @@ impl<'a> Engine<'a> {
 
     fn sandbox(&self, pod: &Pod, manifest: &PodManifest, attachment: Attachment) -> Result<SandboxSpec> {
         let runtime = the_app(pod, manifest)?;
+        self.store.check_sources(manifest)?;
         let image = self.store.read_image(&runtime.image.id)?;
         Ok(sandbox(SandboxRequest {
             id: &pod.id.to_string(),

@@ -239,6 +239,37 @@ fn parameters_of_a_pod_go_over_those_of_the_configuration() {
 }
 
 #[test]
+fn volumes_of_the_host_and_of_the_pod_are_mounted() {
+    let point = r#", "mountPoints": [{"name": "read", "path": "/read", "readOnly": true}]"#;
+    let mut runtime = runtime(point);
+    let mut manifest = crate::appc::PodManifest::new();
+    manifest.volumes = ["own", "all:/all", "one,kind=host,source=/one,recursive=false", "-kept:/kept"]
+        .map(|text| text.parse().unwrap())
+        .to_vec();
+    let mount =
+        |volume: &str, path: &str| Mount { volume: volume.parse().unwrap(), path: path.to_owned(), app_volume: None };
+    runtime.mounts = vec![mount("own", "/o"), mount("all", "/read/"), mount("one", "/b"), mount("kept", "/c")];
+    let expected = [
+        ("/pod/own", "/o", false, None),
+        ("/all", "/read/", true, Some(HostSource::WithMounts)),
+        ("/one", "/b", false, Some(HostSource::Alone)),
+        ("/kept", "/c", true, Some(HostSource::WithMounts)),
+    ];
+    let expected = expected.map(|(source, target, read_only, of_host)| VolumeMount {
+        source: source.into(),
+        target: target.into(),
+        read_only,
+        of_host,
+    });
+    assert_eq!(mounts(&manifest, &runtime, |name| Path::new("/pod").join(name)).unwrap(), expected);
+    runtime.mounts = vec![mount("none", "/x")];
+    let error = mounts(&manifest, &runtime, |_| PathBuf::new()).unwrap_err();
+    assert_eq!(error.one_line(), "cannot mount the volume none at /x: the pod has none of that name");
+    runtime.mounts = vec![Mount { app_volume: Some("own".parse().unwrap()), ..mount("own", "/x") }];
+    assert!(mounts(&manifest, &runtime, |_| PathBuf::new()).is_err());
+}
+
+#[test]
 fn procfs_is_asked_for_by_an_annotation() {
     let with = |value: &str| {
         let annotation = crate::appc::Annotation { name: "jetpack/procfs".parse().unwrap(), value: value.to_owned() };

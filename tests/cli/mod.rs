@@ -25,6 +25,7 @@ mod progress;
 mod run;
 mod usage;
 mod verbose;
+mod volumes;
 
 use crate::support::archive::{Archive, manifest};
 use crate::support::command::Jetpack;

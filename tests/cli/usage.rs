@@ -7,10 +7,20 @@ use crate::support::command::{Jetpack, Output, skip};
 #[test]
 fn every_command_has_a_help_that_lists_its_options() {
     let jetpack = Jetpack::uninitialized(&[]);
-    let everywhere = ["--config", "-o", "--insecure-options", "--format", "-q, --quiet", "-v, --verbose", "-h, --help"];
-    let app =
-        ["--name", "--exec", "--user", "--group", "--env", "--workdir", "--readonly-rootfs", "--disk", "-- ARGUMENTS"];
-    let pod = ["--hostname", "--net", "--saveid"];
+    let everywhere = ["--config", "-o", "--insecure-options", "--format", "-q, --quiet", "--verbose", "-h, --help"];
+    let app = [
+        "--name",
+        "--exec",
+        "--user",
+        "--group",
+        "--env",
+        "--workdir",
+        "--readonly-rootfs",
+        "--disk",
+        "-m VOLUME[:PATH]",
+        "-- ARGUMENTS",
+    ];
+    let pod = ["--hostname", "--net", "-v <VOLUME>", "--saveid"];
     let table: Vec<(&str, Vec<&str>)> = vec![
         ("init", vec![]),
         ("config", vec!["[VAR]..."]),

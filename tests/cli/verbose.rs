@@ -43,3 +43,22 @@ fn what_is_done_is_told_to_those_who_ask() {
         assert_eq!(said(&jetpack, options), "", "{options:?}");
     }
 }
+
+/// Behind `prepare` and `run` stands a volume after `-v`.
+#[test]
+fn the_long_form_stands_anywhere() {
+    let jetpack = Jetpack::fake();
+    jetpack.import(&scripted("example.com/app", "exit 0", "").finish());
+    for words in [&["prepare", "--verbose", "example.com/app"][..], &["--verbose", "prepare", "example.com/app"]] {
+        let said = jetpack.run(words).success().stderr;
+        assert!(said.starts_with("jetpack: prepared pod "), "{words:?}: {said}");
+    }
+    for words in [&["run", "--verbose", "example.com/app"][..], &["-v", "run", "example.com/app"]] {
+        assert!(jetpack.run(words).success().stderr.contains("has ended"), "{words:?}");
+    }
+    let quiet = jetpack.run(["run", "-v", "verbose", "example.com/app"]).success().stderr;
+    assert_eq!(
+        quiet,
+        "jetpack: warning: nothing has the volume verbose: no mount point is called so, and no -m names it\n"
+    );
+}

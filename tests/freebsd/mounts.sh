@@ -1,10 +1,153 @@
 # shellcheck shell=sh
-# Part of run.sh: what is mounted in a jail, and images of Linux.
+# Part of run.sh: what is mounted in a jail, volumes of the host, and images of Linux.
 # shellcheck disable=SC2154 # programs, work, store and here are run.sh's
 
 # The mounts of the host at and below a directory: kinds and places, one a line.
 mounts_at() {
 	mount -p | awk -v at="$1" '$2 == at || index($2, at "/") == 1 { print $3, $2 }' | sort
+}
+
+# Makes $work/source: a directory with a file in it, and below it a tmpfs in a tmpfs, and a devfs.
+make_source() {
+	source=$work/source
+	mkdir -p "$source/deep" "$source/dev"
+	mount -t tmpfs tmpfs "$source/deep"
+	mkdir "$source/deep/more"
+	mount -t tmpfs tmpfs "$source/deep/more"
+	mount -t devfs devfs "$source/dev"
+	echo top >"$source/file"
+	echo deep >"$source/deep/file"
+	echo more >"$source/deep/more/file"
+}
+
+unmount_source() {
+	umount "$source/dev"
+	umount "$source/deep/more"
+	umount "$source/deep"
+	rm -rf "$source"
+	expect 'mounts of the source' "$(mounts_at "$source")" ''
+	expect 'leftovers' "$(leftovers)" ''
+}
+
+host_volumes() {
+	make_source
+	# shellcheck disable=SC2016 # for the shell in the pod
+	said=$(jetpack run --destroy -v "data:$source" busybox-base -m data:/data -- sh -c '
+		cat /data/file /data/deep/file /data/deep/more/file; ls /data/dev; for at in /data /data/deep /data/deep/more; do echo new >$at/new; done' 2>"$work/err")
+	cat "$work/err"
+	expect 'inside' "$said" "$(printf 'top\ndeep\nmore')"
+	expect 'told' "$(cat "$work/err")" "jetpack: warning: $source/dev is not shown at /data/dev: it is a devfs"
+	expect 'outside' "$(cat "$source/new" "$source/deep/new" "$source/deep/more/new")" "$(printf 'new\nnew\nnew')"
+	unmount_source
+}
+
+host_volumes_limited() {
+	make_source
+	cp /rescue/id "$source/id"
+	chmod 4755 "$source/id"
+	# shellcheck disable=SC2016 # for the shell in the pod
+	script='cat /data/file /data/deep/file /data/deep/more/file; for at in /data /data/deep /data/deep/more; do (: >$at/new) 2>/dev/null && echo $at; done; :'
+	expect 'read-only' "$(jetpack -q run --destroy -v "-data:$source" busybox-base -m data:/data -- sh -c "$script")" "$(printf 'top\ndeep\nmore')"
+	expect 'read-only root' "$(jetpack -q run --destroy -v "-data:$source" busybox-base --readonly-rootfs -m data:/data -- sh -c "$script")" "$(printf 'top\ndeep\nmore')"
+	expect 'alone' "$(jetpack run --destroy -v "data,kind=host,source=$source,recursive=false" busybox-base -m data:/data -- \
+		sh -c 'cat /data/file; ls /data/deep')" top
+	expect 'set-user-ID' "$(jetpack -q run --destroy -v "data:$source" busybox-base --user demo --group demo -m data:/data -- /data/id -u)" 1000
+	expect 'in a devfs' "$(code_of jetpack -q run --destroy -v "data:$source/dev" busybox-base -m data:/data -- true 2>"$work/err")" 125
+	grep -q 'is in a devfs' "$work/err"
+	unmount_source
+}
+
+file_as_volume() {
+	mkdir -p "$work/files"
+	echo one >"$work/files/one"
+	code=0
+	said=$(jetpack run --destroy -v "-one:$work/files/one" busybox-base -m one:/etc/hello -m one:/new/deep/one -- \
+		sh -c 'cat /etc/hello /new/deep/one; (: >/etc/hello) 2>/dev/null || echo stays' 2>"$work/err") || code=$?
+	cat "$work/err"
+	if [ "$(uname -U)" -lt 1400000 ]; then
+		expect 'refused' "$code" 125
+	else
+		expect 'inside' "$said" "$(printf 'one\none\nstays')"
+		# Not in another volume of the host's, where nothing holds its place.
+		expect 'in a volume' "$(code_of jetpack run --destroy -v "all:$work/files" -v "one:$work/files/one" busybox-base -m all:/all -m one:/all/two -- true 2>"$work/err")" 125
+		grep -q 'mount the directory that the file is in' "$work/err"
+	fi
+	rm -rf "$work/files"
+	expect 'leftovers' "$(leftovers)" ''
+}
+
+shared_volume() {
+	mkdir -p "$work/shared"
+	pod=$(jetpack prepare -v "data:$work/shared" busybox-base -m data:/data -- sh -c 'echo ready >/data/ready; while :; do sleep 0.1; done')
+	jetpack run "$pod" &
+	runner=$!
+	wait_for 20 test -s "$work/shared/ready"
+	expect 'other pod' "$(jetpack run --destroy -v "data:$work/shared" busybox-base -m data:/there -- sh -c 'cat /there/ready; echo other >/there/other')" ready
+	expect 'first pod' "$(jetpack exec "$pod" cat /data/other)" other
+	# What is mounted on the host later is not there.
+	mkdir "$work/shared/later"
+	mount -t tmpfs tmpfs "$work/shared/later"
+	touch "$work/shared/later/file"
+	expect 'later' "$(jetpack exec "$pod" ls /data/later)" ''
+	jetpack kill "$pod"
+	wait "$runner" || true
+	expect 'then' "$(jetpack exec "$pod" ls /data/later)" file
+	umount "$work/shared/later"
+	jetpack destroy "$pod"
+	expect 'source' "$(ls "$work/shared")" "$(printf 'later\nother\nready')"
+	rm -rf "$work/shared"
+	expect 'leftovers' "$(leftovers)" ''
+}
+
+# Whoever writes to a volume may put a link at the place of a mount point in it.
+links_in_shared_volume() {
+	mkdir -p "$work/linked" "$work/outside-of-it"
+	mount -p >"$work/before"
+	for to in "$work/outside-of-it" ../../../../../../../../../../../../etc /dev /; do
+		ln -sfn "$to" "$work/linked/place"
+		code_of jetpack -q run --destroy -v "data:$work/linked" -v own busybox-base -m data:/data -m own:/data/place -- sh -c 'echo x >/data/place/x'
+	done
+	expect 'outside' "$(ls -A "$work/outside-of-it")" ''
+	mount -p | diff "$work/before" -
+	rm -rf "$work/linked" "$work/outside-of-it"
+	expect 'leftovers' "$(leftovers)" ''
+}
+
+volumes_after_kill() {
+	make_source
+	pod=$(jetpack -q prepare -v "data:$source" busybox-base -m data:/data -- sh -c 'echo ready; sleep 300 & wait')
+	jetpack -q run "$pod" >"$work/out" &
+	runner=$!
+	wait_for 20 grep -q ready "$work/out"
+	expect 'mounted' "$(mounts_at "$store" | awk '{ print $1 }' | sort | uniq -c | awk '{ print $1, $2 }')" \
+		"$(printf '1 devfs\n1 fdescfs\n3 nullfs')"
+	mount -p | awk -v store="$store" 'index($2, store) == 1 && $3 == "nullfs" && $4 !~ /nosuid/ { print; bad = 1 } END { exit bad }'
+	kill -KILL "$runner"
+	wait "$runner" || true
+	wait_for 20 is_exited "$pod"
+	expect 'mounts' "$(mounts_at "$store")" ''
+	jetpack destroy "$pod"
+	expect 'files' "$(cat "$source/file" "$source/deep/more/file")" "$(printf 'top\nmore')"
+	unmount_source
+}
+
+sources_of_volumes() {
+	mkdir -p "$work/real"
+	ln -s real "$work/alias"
+	for bad in "$work/none" "$work/alias" "$store" "$work" "$store/pods" /dev/null; do
+		expect "$bad" "$(code_of jetpack prepare -v "data:$bad" busybox-base -m data:/data 2>"$work/err")" 125
+		grep -q 'cannot be the volume data' "$work/err"
+		grep -q '^help: ' "$work/err"
+	done
+	code_of jetpack prepare -v "data:$work/alias" busybox-base -m data:/data 2>"$work/err"
+	grep -qF "source=$(realpath "$work/real")" "$work/err"
+	pod=$(jetpack -q prepare -v "data:$work/real" busybox-base -m data:/data -- true)
+	rmdir "$work/real"
+	expect 'gone' "$(code_of jetpack run "$pod" 2>"$work/err")" 125
+	grep -q 'there is no such directory' "$work/err"
+	jetpack destroy "$pod"
+	rm "$work/alias"
+	expect 'leftovers' "$(leftovers)" ''
 }
 
 # without_modules KIND COMMAND…: runs a command while the kernel finds no module of that name; 77 if it cannot do without.

@@ -727,6 +727,13 @@ check 'copies in and out' copies
 check 'hostile links in an image' hostile_links
 check 'volumes (nullfs)' volumes
 check 'mounts of the host'\''s stay where they are' foreign_mounts
+check 'volumes of the host, with what is mounted below' host_volumes
+check 'volumes of the host that are read-only, or alone' host_volumes_limited
+check 'a file as a volume' file_as_volume
+check 'two pods on one volume' shared_volume
+check 'links in a volume lead nowhere on the host' links_in_shared_volume
+check 'volumes after SIGKILL' volumes_after_kill
+check 'sources of volumes' sources_of_volumes
 check 'fdescfs on /dev/fd' descriptors_in_dev
 check 'procfs for pods that ask for it' procfs_on_request
 check 'an image of Linux without the module' linux_without_module

@@ -13,6 +13,7 @@ mod exec;
 mod exec_limits;
 mod filesystems;
 mod full_disk;
+mod host_volumes;
 mod hostile;
 mod identity;
 mod images;
