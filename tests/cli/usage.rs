@@ -4,22 +4,24 @@ use std::fs::File;
 
 use crate::support::command::{Jetpack, Output, skip};
 
+/// The flags of an app.
+const APP: [&str; 10] = [
+    "--name",
+    "--exec",
+    "--user",
+    "--group",
+    "--env",
+    "--workdir",
+    "--readonly-rootfs",
+    "--disk",
+    "-m VOLUME[:PATH]",
+    "-- ARGUMENTS",
+];
+
 #[test]
 fn every_command_has_a_help_that_lists_its_options() {
     let jetpack = Jetpack::uninitialized(&[]);
     let everywhere = ["--config", "-o", "--insecure-options", "--format", "-q, --quiet", "--verbose", "-h, --help"];
-    let app = [
-        "--name",
-        "--exec",
-        "--user",
-        "--group",
-        "--env",
-        "--workdir",
-        "--readonly-rootfs",
-        "--disk",
-        "-m VOLUME[:PATH]",
-        "-- ARGUMENTS",
-    ];
     let pod = ["--hostname", "--net", "-v <VOLUME>", "--saveid"];
     let table: Vec<(&str, Vec<&str>)> = vec![
         ("init", vec![]),
@@ -34,8 +36,8 @@ fn every_command_has_a_help_that_lists_its_options() {
         ("image-manifest", vec!["<IMAGE>"]),
         ("destroy-image", vec!["<IMAGE>..."]),
         ("export", vec!["<IMAGE>", "[FILE]", "--flat"]),
-        ("prepare", [&["<IMAGE>...", "-n"], &pod[..], &app].concat()),
-        ("run", [&["<POD|IMAGE>...", "-t", "--destroy"], &pod[..], &app].concat()),
+        ("prepare", [&["<IMAGE>...", "-n"], &pod[..], &APP].concat()),
+        ("run", [&["<POD|IMAGE>...", "-t", "--destroy"], &pod[..], &APP].concat()),
         ("exec", vec!["<POD[:APP]>", "<COMMAND>...", "-t", "--user", "--group", "--cwd", "--env"]),
         ("console", vec!["<POD[:APP]>", "-u"]),
         ("cp", vec!["<SOURCE>", "<DESTINATION>", "-a, --archive", "-L, --follow-link"]),
