@@ -15,6 +15,8 @@ wait_for_pids() { for pid; do while kill -0 "$pid" 2>/dev/null; do sleep 0.1; do
 run_rc_command() {
 	rc_arg=${1#one} rc_flags=${jetpack_flags-}
 	if [ "$rc_arg" = "$1" ] && [ "$jetpack_enable" != YES ]; then echo "not enabled" && return 0; fi
+	# The real one looks for processes that run the command, and starts nothing when there is one.
+	if [ -n "${command-}" ]; then echo "$name already running?" && return 1; fi
 	shift
 	eval "\$${rc_arg}_cmd" '"$@"'
 }

@@ -32,7 +32,7 @@ cp "${CARGO_TARGET_DIR:-target}/release/jetpack" "$work/target/release"
 echo /opt >"$work/target/release/.jetpack-prefix"
 CARGO_TARGET_DIR=$work/target sh conf/install.sh install /opt "$work/other" FreeBSD >/dev/null
 if grep -r /usr/local "$work/other/opt/etc/rc.d" "$work/other/opt/etc/periodic" "$work/other/opt/etc/newsyslog.conf.d"; then exit 1; fi
-grep -qx 'command="/opt/bin/jetpack"' "$work/other/opt/etc/rc.d/jetpack"
+grep -qx 'jetpack_command="/opt/bin/jetpack"' "$work/other/opt/etc/rc.d/jetpack"
 
 # A make for FreeBSD reads the Makefile; bsd.port.mk is a stand-in that takes what USES=cargo would.
 make=$(command -v bmake || command -v make)
