@@ -2,40 +2,45 @@
 # shellcheck disable=SC2154 # part of run.sh, which sets what is used here
 # conf/rc.d/jetpack with the host's rc.subr(8) and daemon(8), and what periodic(8) says; all from a private place.
 
+# The script has variables of its own here, so that the host's rc.conf(5) says nothing to it.
 rcd() {
-	env jetpack_flags="-o root.zfs= -o storage=dir -o root.path=$store" jetpack_pods="$pod" jetpack_logdir="$work/log" \
-		sh "$work/rcd" "$@"
+	env jetpacktest_flags="-o root.zfs= -o storage=dir -o root.path=$store" jetpacktest_pods="$pod" \
+		jetpacktest_logdir="$logs" sh "$work/rcd" "$@"
 }
 
 pods_as_a_service() {
-	sed -e "s|/usr/local/bin/jetpack|$programs/jetpack|; s|/var/run/jetpack|$work/run|" "$here/conf/rc.d/jetpack" >"$work/rcd"
+	logs=$work/service/log
+	mkdir -p "$work/service"
+	sed -e "s|/usr/local/bin/jetpack|$programs/jetpack|; s|/var/run/jetpack|$work/service/run|" \
+		-e 's/jetpack_/jetpacktest_/g; s/^name="jetpack"/name="jetpacktest"/' "$here/conf/rc.d/jetpack" >"$work/rcd"
 	pod=$(jetpack prepare busybox-base -- sh -c 'echo output; trap "echo ended; exit" TERM; while :; do sleep 0.1; done')
-	expect 'not enabled' "$(jetpack_enable=NO rcd start | grep -c "Set jetpack_enable to YES")" 1
+	expect 'not enabled' "$(rcd start 2>&1 | grep -c 'Set jetpacktest_enable to YES')" 1
 	expect 'status' "$(rcd onestatus || echo "code $?")" "$(printf 'pod %s is not running\ncode 1' "$pod")"
 	rcd onestart
 	expect 'state' "$(jetpack list -H | awk -v pod="$pod" '$1 == pod { print $2 }')" running
 	rcd onestatus | grep -qx "pod $pod is running as pid [0-9]*"
 	expect 'start again' "$(rcd onestart | tail -n 1)" "pod $pod is running already"
-	wait_for 10 grep -qx output "$work/log/$pod.log"
-	mv "$work/log/$pod.log" "$work/log/old"
+	wait_for 10 grep -qx output "$logs/$pod.log"
+	mv "$logs/$pod.log" "$logs/old"
 	rcd onereload
-	wait_for 10 test -e "$work/log/$pod.log"
+	wait_for 10 test -e "$logs/$pod.log"
 	rcd onestop
 	expect 'status' "$(rcd onestatus "$pod" || echo "code $?")" "$(printf 'pod %s is not running\ncode 1' "$pod")"
-	expect 'after newsyslog' "$(cat "$work/log/$pod.log")" ended
-	expect 'pid files' "$(ls "$work/run")" ''
+	expect 'after newsyslog' "$(cat "$logs/$pod.log")" ended
+	expect 'pid files' "$(ls "$work/service/run")" ''
 	expect 'restart' "$(rcd onerestart | grep -c "$pod")" 1
 	expect 'state' "$(jetpack list -H | awk -v pod="$pod" '$1 == pod { print $2 }')" running
 	rcd onestop
-	expect 'no such pod' "$(code_of rcd onestart nosuch)" 1
+	expect 'no such pod' "$(code_of rcd onestart nosuch | tail -n 1)" 1
 	jetpack destroy "$pod"
 	expect 'leftovers' "$(leftovers)" ''
 }
 
 daily_report() {
 	printf 'root.zfs =\nstorage = dir\nroot.path = %s\n' "$store" >"$work/report.conf"
-	sed -e "s|/usr/local/bin/jetpack|$programs/jetpack|" "$here/conf/periodic/daily/415.status-jetpack" >"$work/report"
-	report() { env JETPACK_CONF="$work/report.conf" daily_status_jetpack_enable="$1" sh "$work/report"; }
+	sed -e "s|/usr/local/bin/jetpack|$programs/jetpack|; s/status_jetpack/status_jetpacktest/; s/service jetpack/service jetpacktest/g" \
+		"$here/conf/periodic/daily/415.status-jetpack" >"$work/report"
+	report() { env JETPACK_CONF="$work/report.conf" daily_status_jetpacktest_enable="$1" sh "$work/report"; }
 	expect 'not asked for' "$(report NO)" ''
 	pod=$(jetpack prepare busybox-base -- true)
 	report YES | grep "^$pod *prepared"
