@@ -1,11 +1,12 @@
 #!/bin/sh
-# Runs a command where tests find a ZFS pool of their own: tests/zfs.sh COMMAND…
+# Runs a command where tests find ZFS pools of their own: tests/zfs.sh COMMAND…
 #
-# The pool is a file. Where the kernel has no ZFS, Debian's zfs-fuse serves it, in a mount namespace of its own, so that neither
+# A pool is a file. Where the kernel has no ZFS, Debian's zfs-fuse serves it, in a mount namespace of its own, so that neither
 # a pool nor a daemon of the host's is touched, and that the pool goes with the command, however it ends. The command finds
 #
-#   JETPACK_TEST_ZFS      the name of the pool; its own root is not mounted
-#   JETPACK_TEST_ZFS_LOG  a file with the arguments of each zfs(8) that was started, a line each
+#   JETPACK_TEST_ZFS        the name of the pool; its own root is not mounted
+#   JETPACK_TEST_ZFS_OTHER  the name of another, as if it were another host's
+#   JETPACK_TEST_ZFS_LOG    a file with the arguments of each zfs(8) that was started, a line each
 #
 # Where none can be had, the command runs without, and finds the reason in JETPACK_TEST_NO_ZFS.
 set -u
@@ -22,7 +23,7 @@ if [ -z "${JETPACK_ZFS_WORK:-}" ]; then
 	[ "$(uname -s)" = Linux ] || without 'this script knows Linux only' "$@"
 	[ "$(id -u)" -eq 0 ] || without 'only root can make a pool' "$@"
 	[ -c /dev/fuse ] || without 'there is no /dev/fuse' "$@"
-	for command in zfs-fuse zpool zfs unshare setpriv; do
+	for command in zfs-fuse zpool zfs unshare setpriv flock; do
 		command -v "$command" >/dev/null || without "$command is missing" "$@"
 	done
 	unshare --mount --propagation private true 2>/dev/null || without 'mount namespaces are not allowed here' "$@"
@@ -62,28 +63,36 @@ start_daemon() {
 	wait_for zpool list
 }
 
-# A zfs(8) that writes down how it is called, in the place of the real one.
+# A zfs(8) that writes down how it is called, in the place of the real one. One works at a time: when two datasets are mounted at
+# once, the daemon takes the one for a part of the other, and answers nobody any more.
 watch_program() {
 	program=$(readlink -f "$(command -v zfs)")
 	cp "$program" "$work/zfs"
 	: >"$work/log"
-	printf '#!/bin/sh\necho "$*" >>%s\nexec %s "$@"\n' "$work/log" "$work/zfs" >"$work/wrapper"
+	cat >"$work/wrapper" <<-EOF
+		#!/bin/sh
+		echo "\$*" >>$work/log
+		exec flock --no-fork $work/log $work/zfs "\$@"
+	EOF
 	chmod 755 "$work/wrapper"
 	mount --bind "$work/wrapper" "$program"
 }
 
 pool=jetpack$$
-truncate -s 4G "$work/pool" || exit 1
+other=${pool}other
 start_daemon || without "the daemon does not start: $(tail -n 1 "$work/daemon.log")" "$@"
-zpool create -O mountpoint=none -O canmount=off "$pool" "$work/pool" >"$work/zpool.log" 2>&1 ||
-	without "no pool can be made: $(tail -n 1 "$work/zpool.log")" "$@"
+for name in "$pool" "$other"; do
+	truncate -s 4G "$work/$name" || exit 1
+	zpool create -O mountpoint=none -O canmount=off "$name" "$work/$name" >"$work/zpool.log" 2>&1 ||
+		without "no pool can be made: $(tail -n 1 "$work/zpool.log")" "$@"
+done
 watch_program || without 'zfs cannot be watched' "$@"
-JETPACK_TEST_ZFS=$pool JETPACK_TEST_ZFS_LOG=$work/log "$@"
+JETPACK_TEST_ZFS=$pool JETPACK_TEST_ZFS_OTHER=$other JETPACK_TEST_ZFS_LOG=$work/log "$@"
 code=$?
 if ! kill -0 "$daemon" 2>/dev/null; then
 	wait "$daemon"
 	echo "zfs-fuse has died (exit code $?) and said: $(tail -n 3 "$work/daemon.log")"
 	daemon=
 fi
-"$work/zfs" list -H -o name -r "$pool" | grep -v "^$pool\$" | sed 's/^/left in the pool: /'
+"$work/zfs" list -H -o name -r "$pool" "$other" | grep / | sed 's/^/left in the pool: /'
 exit $code
