@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+#!/bin/sh
 # Part of run.sh: what is mounted in a jail, volumes of the host, and images of Linux.
 # shellcheck disable=SC2154 # programs, work, store and here are run.sh's
 
