@@ -279,6 +279,7 @@ step 'release build' sh conf/build.sh /usr/local
 step 'install and uninstall' check_install
 step 'freebsd: rc.d script' sh tests/rcd.sh
 step 'freebsd: port' sh tests/freebsd/port.sh
+step 'freebsd: disk of a fresh host' sh tests/provision.sh
 step 'vagrant' check_vagrant
 makes >"$work/makes"
 while read -r flavour make <&3; do

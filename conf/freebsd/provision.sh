@@ -15,10 +15,15 @@ packages() {
 	ASSUME_ALWAYS_YES=yes sh conf/packages.sh cargo
 }
 
+# The beginning of a disk; less than that where it cannot be read, such as a CD drive without a CD.
+beginning() {
+	dd if="/dev/$1" bs=1m count=4 2>/dev/null
+}
+
 # A disk that nothing has ever been written to.
 empty_disk() {
 	for disk in $(sysctl -n kern.disks | tr ' ' '\n' | sort); do
-		if [ "$(dd if="/dev/$disk" bs=1m count=4 2>/dev/null | LC_ALL=C tr -d '\0' | wc -c)" -eq 0 ]; then
+		if [ "$(beginning "$disk" | wc -c)" -eq 4194304 ] && [ "$(beginning "$disk" | LC_ALL=C tr -d '\0' | wc -c)" -eq 0 ]; then
 			echo "$disk"
 			return
 		fi
