@@ -36,11 +36,11 @@ pub fn output(program: &str, arguments: &[&str]) -> Result<String> {
 /// # Errors
 /// As [`output`].
 pub fn output_within(limit: Duration, program: &str, arguments: &[&str]) -> Result<String> {
-    bytes_within(limit, program, arguments).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    said_within(limit, program, arguments).map(|[stdout, _]| String::from_utf8_lossy(&stdout).into_owned())
 }
 
-/// The same where what it says need not be text.
-fn bytes_within(limit: Duration, program: &str, arguments: &[&str]) -> Result<Vec<u8>> {
+/// The same where what it says need not be text: on standard output, and on standard error.
+fn said_within(limit: Duration, program: &str, arguments: &[&str]) -> Result<[Vec<u8>; 2]> {
     let what = || format!("cannot run {program} {}", arguments.join(" "));
     let mut command = Command::new(program);
     command.args(arguments).env_clear().env("LC_ALL", "C");
@@ -53,7 +53,7 @@ fn bytes_within(limit: Duration, program: &str, arguments: &[&str]) -> Result<Ve
         return Err(Error::with_source(what(), format!("it did not end in {} seconds", limit.as_secs_f32())));
     };
     if status.success() {
-        return Ok(stdout);
+        return Ok([stdout, stderr]);
     }
     let said = String::from_utf8_lossy(&stderr);
     Err(Error::with_source(what(), format!("{status}: {}", said.trim())))

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{bytes_within, output_within};
+use super::{output_within, said_within};
 use crate::error::{Error, Result};
 
 mod diff;
@@ -119,9 +119,14 @@ impl Zfs {
     /// What differs between `snapshot` and the present state of its dataset, `dataset`, which has to be mounted.
     ///
     /// # Errors
-    /// It is not mounted, or this ZFS cannot tell.
+    /// It is not mounted, or this ZFS cannot tell all of it.
     pub fn diff(&self, snapshot: &str, dataset: &str) -> Result<Vec<Change>> {
-        changes(&bytes_within(DIFF_LIMIT, self.program, &["diff", "-FH", snapshot, dataset])?)
+        let [said, complaints] = said_within(DIFF_LIMIT, self.program, &["diff", "-FH", snapshot, dataset])?;
+        // Of an object whose path it does not find it says so there, leaves it out, and ends with 0.
+        if !complaints.is_empty() {
+            return Err(Error::new(format!("zfs diff is incomplete: {:?}", String::from_utf8_lossy(&complaints))));
+        }
+        changes(&said)
     }
 
     /// Whether there is such a dataset.
@@ -161,6 +166,23 @@ mod tests {
     fn commands_are_words() {
         let words = with_properties(&["clone"], &[("canmount", "noauto"), ("a:b", "c d")], &["p/x@seal", "p/y"]);
         assert_eq!(words, ["clone", "-o", "canmount=noauto", "-o", "a:b=c d", "p/x@seal", "p/y"]);
+    }
+
+    #[test]
+    fn differences_with_complaints_are_refused() {
+        let scratch = crate::sys::testing::Scratch::new();
+        let program = scratch.path().join("zfs");
+        // Written by another process: a descriptor of this one's, inherited by one that is being started, keeps it from running.
+        let write = |complain: &str| {
+            let script = format!(
+                "printf '#!/bin/sh\\nprintf \"M\\\\tF\\\\t/a\\\\n\"\\n{complain}\\n' >\"$0\" && chmod 755 \"$0\""
+            );
+            super::super::output("/bin/sh", &["-c", &script, program.to_str().unwrap()]).unwrap();
+            Zfs { program: Box::leak(program.to_str().unwrap().to_owned().into_boxed_str()) }
+        };
+        assert_eq!(write("").diff("p@a", "p").unwrap().len(), 1);
+        let error = write("echo no path >&2").diff("p@a", "p").unwrap_err();
+        assert_eq!(error.to_string(), "zfs diff is incomplete: \"no path\\n\"");
     }
 
     #[test]

@@ -282,7 +282,7 @@ impl Diff<'_> {
 
     fn compare(&mut self, path: &Path) -> Result<Compared> {
         let (Some(old), Some(new)) = (self.old.stat, self.new.stat) else { return Ok(Compared::Same) };
-        let know = || self.known.has_its_content(path, &new);
+        let know = || self.known.has_its_content(path, (&old, &new));
         compare((&mut self.old.walk, &old), (&mut self.new.walk, &new), &know)
             .context(|| format!("cannot compare {} with the parent's", shown(path)))
     }

@@ -206,7 +206,8 @@ pub type Note<'a> = &'a mut dyn FnMut(&Path) -> Result<bool>;
 pub enum Knowledge {
     /// Nothing.
     Nothing,
-    /// Whatever has not been noted has the content that it has in the layers, unless it is one of several names of a file.
+    /// Whatever has not been noted has the content that it has in the layers, unless it is one of several names of a file, or
+    /// was.
     Contents,
     /// Nothing has vanished without another in its place, and whatever has not been noted, nor anything that is in it, is in
     /// every respect what it is in the layers.

@@ -361,8 +361,8 @@ impl Storage for Zfs {
         Ok(())
     }
 
-    fn changes(&self, pod: &str, app: &str, _layers: &[String], note: Note<'_>) -> Result<Knowledge> {
-        self.changed(pod, app, note)
+    fn changes(&self, pod: &str, app: &str, layers: &[String], note: Note<'_>) -> Result<Knowledge> {
+        self.changed(pod, app, layers, note)
     }
 
     fn remove_pod(&self, pod: &str) -> Result<()> {

@@ -644,8 +644,10 @@ same_image_from_both() {
 	echo '{"name": "same"}' >"$work/build-same/manifest.json"
 	# shellcheck disable=SC2016 # for the shell in the pod
 	change='set -e; mkdir -p /a/b /kept; echo 1 >/a/b/new; echo 2 >>/etc/passwd; ln /a/b/new /a/second; ln -s x "/a/a link
-of two lines"; mv /etc/group /etc/group.old; cp /etc/group.old /etc/group; rm /etc/group.old; chmod 700 /root; touch "/a/ä \\ b"; chflags schg /a/second'
-	removal='rm /etc/shells; mv /a /moved; echo 3 >/moved/b/three; ln /etc/passwd /etc/passwd2; echo 4 >>/etc/passwd2'
+of two lines"; mv /etc/group /etc/group.old; cp /etc/group.old /etc/group; rm /etc/group.old; chmod 700 /root; mkdir /h1 /h2; echo 1 >/h1/f; ln /h1/f /h2/f; touch "/a/ä \\ b"; chflags schg /a/second'
+	removal='rm /etc/shells; mv /a /moved; echo 3 >/moved/b/three; ln /etc/passwd /etc/passwd2; echo 4 >>/etc/passwd2; rm /h2/f'
+	# The kernel looks for a file where it got its last name, and so `zfs diff` tells nothing of this one any more.
+	rewrite='echo 2 >/h1/f'
 	for store in jetpack on_zfs; do
 		(
 			cd "$work/build-same"
@@ -653,13 +655,15 @@ of two lines"; mv /etc/group /etc/group.old; cp /etc/group.old /etc/group; rm /e
 			export SOURCE_DATE_EPOCH
 			$store --insecure-options image build busybox-base sh -c "$change" >"$work/same-$store"
 			$store --insecure-options image build same sh -c "$removal" >>"$work/same-$store"
+			second=$(sed -n 2p "$work/same-$store")
+			$store --insecure-options image build "$second" sh -c "$rewrite" >>"$work/same-$store"
 		)
 	done
 	cat "$work/same-jetpack"
 	expect 'images' "$(cat "$work/same-on_zfs")" "$(cat "$work/same-jetpack")"
 	for store in jetpack on_zfs; do
-		tac="$(sed -n 2p "$work/same-$store") $(sed -n 1p "$work/same-$store")"
-		for id in $tac; do $store destroy-image "$id"; done
+		expect 'rewritten' "$($store run --destroy "$(sed -n 3p "$work/same-$store")" -- cat /h1/f)" 2
+		for line in 3 2 1; do $store destroy-image "$(sed -n "${line}p" "$work/same-$store")"; done
 	done
 }
 

@@ -34,9 +34,11 @@ impl Known {
         }
     }
 
-    /// Whether the regular file at `path` has the content that it has in the parent.
-    pub(super) fn has_its_content(&self, path: &Path, stat: &FileStat) -> bool {
-        self.knowledge >= Knowledge::Contents && stat.st_nlink == 1 && !self.noted.contains(path)
+    /// Whether the regular file at `path` has the content that it has in the parent. Before and after it must have had no other
+    /// name, by which it may have been noted.
+    pub(super) fn has_its_content(&self, path: &Path, (before, after): (&FileStat, &FileStat)) -> bool {
+        let is_alone = before.st_nlink == 1 && after.st_nlink == 1;
+        self.knowledge >= Knowledge::Contents && is_alone && !self.noted.contains(path)
     }
 
     /// Whether the directory at `path` is as it is in the parent, with all that is in it.

@@ -292,6 +292,11 @@ fn known_content_is_not_read() {
     // Whoever knows one name of a file does not know what was written by another.
     fs::hard_link(changed.join("f"), scratch.path().join("second")).unwrap();
     assert_eq!(knowing(Knowledge::Contents, &["other"]), ["", "/f", ""]);
+    fs::remove_file(scratch.path().join("second")).unwrap();
+    assert_eq!(knowing(Knowledge::Contents, &["other"]), ["", "", ""]);
+    // Nor where the other name has gone since.
+    fs::hard_link(parent.join("f"), scratch.path().join("second")).unwrap();
+    assert_eq!(knowing(Knowledge::Contents, &["other"]), ["", "/f", ""]);
 }
 
 #[test]

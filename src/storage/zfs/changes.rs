@@ -2,35 +2,69 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::super::{Knowledge, Note};
+use nix::sys::stat::SFlag;
+
+use super::super::{Knowledge, Note, Storage};
 use super::{APP, TREE, Zfs};
 use crate::command::zfs::{Change, What};
-use crate::error::Result;
+use crate::error::{Context, Result};
+use crate::sys::tree::{Walk, file_type};
 
 /// The name that `zfs diff` gives what holds the extended attributes of a file, where these are files, too.
 const ATTRIBUTES: &str = "<xattrdir>";
 
+/// What the names of layers begin with that are an archive's files and nothing else.
+const UNPACKED: &str = "sha512-";
+
+/// The longest path of a directory, in bytes, below which `zfs diff` is asked. The kernel puts each path into a buffer of twice
+/// `PATH_MAX`, and does not look whether it fits (OpenZFS 2.4, `zfs_obj_to_path_impl`): a pod that nests directories would write
+/// into the kernel's memory. With a name and an attribute's name, this is far from the end.
+const LONGEST: usize = libc::PATH_MAX as usize / 2;
+
 impl Zfs {
     /// Asks for what has changed since the root was made. Where this ZFS does not tell, or tells what is not understood, nothing
     /// is known.
-    pub(super) fn changed(&self, pod: &str, app: &str, note: Note<'_>) -> Result<Knowledge> {
+    ///
+    /// The path of a file that has lost names is looked for in the directory of the name that it got last. If that is the one
+    /// it has lost, nothing is told of the file, whatever happens to it: so it is only asked of roots that stand on what was
+    /// unpacked, where no name was ever removed.
+    pub(super) fn changed(&self, pod: &str, app: &str, layers: &[String], note: Note<'_>) -> Result<Knowledge> {
+        let [layer] = layers else { return Ok(Knowledge::Nothing) };
         let dataset = format!("{}/{APP}{app}", self.pod(pod));
         // The kernel knows its mounts by paths without links.
         let tree = fs::canonicalize(self.app_place(pod, app).join(TREE));
-        let changes = self.command.diff(&format!("{dataset}@parent"), &dataset);
-        let (Ok(tree), Ok(changes)) = (tree, changes) else { return Ok(Knowledge::Nothing) };
-        let Some(found) = Found::of(&changes, &tree, &|path| has_names(&tree, path)) else {
+        let (Ok(tree), Ok(before)) = (tree, self.open_layer(layer)) else { return Ok(Knowledge::Nothing) };
+        if !layer.starts_with(UNPACKED) || !is_shallow(&tree)? {
+            return Ok(Knowledge::Nothing);
+        }
+        let Ok(changes) = self.command.diff(&format!("{dataset}@parent"), &dataset) else {
             return Ok(Knowledge::Nothing);
         };
+        let has_names = |path: &Path| has_names(&tree, path) || has_names(&before, path);
+        let Some(found) = Found::of(&changes, &tree, &has_names) else { return Ok(Knowledge::Nothing) };
         for path in &found.noted {
             note(path)?;
         }
         Ok(found.knowledge)
     }
+}
+
+/// Whether no directory of a tree has a path that is too long.
+fn is_shallow(tree: &Path) -> Result<bool> {
+    let what = || format!("cannot read {}", tree.display());
+    let opened = File::open(tree).context(what)?;
+    let mut walk = Walk::new(opened.as_fd()).context(what)?;
+    while let Some(stat) = walk.advance().context(what)? {
+        if file_type(&stat) == SFlag::S_IFDIR && walk.path().as_os_str().len() > LONGEST {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether the file has more than one name: only one of them is told.
@@ -126,6 +160,18 @@ mod tests {
         assert_eq!(found(&attributes), noted(Knowledge::Everything, &["a/<xattrdir>/user.x", "a"]));
         let of_two = [change(Modified, "/s/tree/two/<xattrdir>/user.x")];
         assert_eq!(found(&of_two), noted(Knowledge::Contents, &["two/<xattrdir>/user.x", "two"]));
+    }
+
+    #[test]
+    fn deep_trees_are_found() {
+        let scratch = crate::sys::testing::Scratch::new();
+        let component = "x".repeat(200);
+        let deep = |bytes: usize| vec![component.as_str(); bytes / 201].join("/");
+        fs::create_dir_all(scratch.path().join(deep(LONGEST))).unwrap();
+        fs::write(scratch.path().join(deep(LONGEST)).join("y".repeat(255)), "").unwrap();
+        assert!(is_shallow(scratch.path()).unwrap());
+        fs::create_dir_all(scratch.path().join(deep(LONGEST + 402))).unwrap();
+        assert!(!is_shallow(scratch.path()).unwrap());
     }
 
     #[test]
