@@ -267,8 +267,12 @@ impl Storage for Zfs {
         self.command.snapshot(&seal(from)).context(what)?;
         // A ZFS outside the kernel hears of the end of a mount after everybody else: `rename` alone would not wait for it.
         patiently(|| if is_mounted(&unfinished.place)? { self.command.unmount(from) } else { Ok(()) }).context(what)?;
-        // From here on it has its name, and is whole.
-        patiently(|| self.command.rename(from, &self.image(name))).context(what)?;
+        // From here on it has its name, and is whole; unless somebody else has made it in the meantime.
+        patiently(|| match self.command.rename(from, &self.image(name)) {
+            Err(_) if self.command.exists(&self.image(name)) => Ok(()),
+            renamed => renamed,
+        })
+        .context(what)?;
         self.mount(&self.image(name), &self.layout.layer(name))
     }
 
