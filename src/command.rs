@@ -41,39 +41,79 @@ pub fn output_within(limit: Duration, program: &str, arguments: &[&str]) -> Resu
 
 /// The same where what it says need not be text: on standard output, and on standard error.
 fn said_within(limit: Duration, program: &str, arguments: &[&str]) -> Result<[Vec<u8>; 2]> {
-    let what = || format!("cannot run {program} {}", arguments.join(" "));
+    let done = run(limit, program, arguments, (Stdio::null(), Stdio::piped()), &|| Ok(()))?;
+    done.success()?;
+    Ok([done.stdout, done.stderr])
+}
+
+/// What a program did.
+struct Done {
+    what: String,
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Done {
+    /// That its exit code is 0.
+    fn success(&self) -> Result<()> {
+        if self.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&self.stderr);
+        Err(Error::with_source(&self.what, format!("{}: {}", self.status, said.trim())))
+    }
+}
+
+/// Runs `program` with this standard input and output to its end. It is killed when it has not ended in time, or when `go_on`
+/// fails, which is asked now and then.
+fn run(
+    limit: Duration,
+    program: &str,
+    arguments: &[&str],
+    (stdin, stdout): (Stdio, Stdio),
+    go_on: &dyn Fn() -> io::Result<()>,
+) -> Result<Done> {
+    let what = format!("cannot run {program} {}", arguments.join(" "));
     let mut command = Command::new(program);
     command.args(arguments).env_clear().env("LC_ALL", "C");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().context(what)?;
-    let Some((status, [stdout, stderr])) = ended(&mut child, Instant::now() + limit).context(what)? else {
+    command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
+    let mut child = command.spawn().context(|| &what)?;
+    let found = ended(&mut child, Instant::now() + limit, go_on);
+    if !matches!(found, Ok(Some(_))) {
         // What the kernel itself holds dies later, and is nobody's to wait for.
         let _ = child.kill();
         let _ = child.try_wait();
-        return Err(Error::with_source(what(), format!("it did not end in {} seconds", limit.as_secs_f32())));
-    };
-    if status.success() {
-        return Ok([stdout, stderr]);
     }
-    let said = String::from_utf8_lossy(&stderr);
-    Err(Error::with_source(what(), format!("{status}: {}", said.trim())))
+    match found.context(|| &what)? {
+        Some((status, [stdout, stderr])) => Ok(Done { what, status, stdout, stderr }),
+        None => Err(Error::with_source(what, format!("it did not end in {} seconds", limit.as_secs_f32()))),
+    }
 }
 
-/// How a child ended, and what it said on standard output and standard error; none if it does not end in time. No thread is
-/// made, since this process may have to fork.
-fn ended(child: &mut Child, until: Instant) -> io::Result<Option<(ExitStatus, [Vec<u8>; 2])>> {
+/// The longest time between two questions whether to go on.
+const ASK: Duration = Duration::from_millis(500);
+
+/// How a child ended, and what it said on standard output and standard error, where those are pipes; none if it does not end in
+/// time. No thread is made, since this process may have to fork.
+fn ended(
+    child: &mut Child,
+    until: Instant,
+    go_on: &dyn Fn() -> io::Result<()>,
+) -> io::Result<Option<(ExitStatus, [Vec<u8>; 2])>> {
     let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
     let mut open: Vec<(usize, File)> =
         pipes.into_iter().enumerate().filter_map(|(n, pipe)| Some((n, File::from(pipe?)))).collect();
     let mut said = [Vec::new(), Vec::new()];
     while !open.is_empty() {
+        go_on()?;
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(None);
         }
         let mut interests: Vec<PollFd<'_>> =
             open.iter().map(|(_, pipe)| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)).collect();
-        match poll(&mut interests, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+        match poll(&mut interests, PollTimeout::try_from(left.min(ASK)).unwrap_or(PollTimeout::MAX)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::prepare::{PodArgs, create};
 use super::saveid::SaveId;
+use super::target::pod_or_image;
 use super::{Host, apps, options};
 use crate::appc::RuntimeApp;
 use crate::error::{Error, Result};
@@ -96,23 +97,14 @@ fn choose(flags: PodArgs, host: &Host, store: &Store, words: &[String]) -> Resul
     let apps = apps::parse(words)?;
     let [first, rest @ ..] = apps.as_slice() else { return Err(Error::new("no pod and no image is named")) };
     let word = first.image();
-    let pods = if rest.is_empty() { store.pods_like(word)? } else { Vec::new() };
-    let Some(pod) = pods.first() else {
+    let pod = if rest.is_empty() { pod_or_image(store, word)? } else { None };
+    let Some(pod) = pod else {
         let plan = flags.plan(host, store, apps)?;
         return Ok((create(host, store, &plan)?, true));
     };
-    if pod.id.to_string() != word {
-        let images = store.find_images(word).unwrap_or_default();
-        if !images.is_empty() || pods.len() > 1 {
-            let pods = pods.iter().map(|pod| format!("pod {}", pod.id));
-            let images = images.iter().map(|image| format!("image {} ({})", image.id.short(), image.manifest.name));
-            let all: Vec<String> = pods.chain(images).collect();
-            return Err(Error::new(format!("{word:?} fits several: {}", all.join(", "))).help("give more of it"));
-        }
-    }
     if !first.is_bare() || flags.hostname.is_some() || flags.net.is_some() || !flags.volume.is_empty() {
         return Err(Error::new(format!("{word} is a pod: what it runs was settled when it was prepared"))
             .help("prepare another pod of its image, with those flags"));
     }
-    Ok((pod.clone(), false))
+    Ok((pod, false))
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::stage0::pod::Pod;
 use crate::stage0::store::Store;
 
@@ -39,6 +39,25 @@ impl Target {
     pub(super) fn app(&self) -> Option<&str> {
         self.app.as_deref()
     }
+}
+
+/// The pod that a word means which may mean an image, too; none if it means no pod.
+///
+/// # Errors
+/// It fits several things (the error lists them).
+pub(super) fn pod_or_image(store: &Store, word: &str) -> Result<Option<Pod>> {
+    let pods = store.pods_like(word)?;
+    let Some(pod) = pods.first() else { return Ok(None) };
+    if pod.id.to_string() != word {
+        let images = store.find_images(word).unwrap_or_default();
+        if !images.is_empty() || pods.len() > 1 {
+            let pods = pods.iter().map(|pod| format!("pod {}", pod.id));
+            let images = images.iter().map(|image| format!("image {} ({})", image.id.short(), image.manifest.name));
+            let all: Vec<String> = pods.chain(images).collect();
+            return Err(Error::new(format!("{word:?} fits several: {}", all.join(", "))).help("give more of it"));
+        }
+    }
+    Ok(Some(pod.clone()))
 }
 
 #[cfg(test)]

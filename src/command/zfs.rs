@@ -1,12 +1,17 @@
 //! zfs(8), the stable interface of every ZFS: exit codes and columns are read, messages never.
 
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
-use super::{output_within, said_within};
-use crate::error::{Error, Result};
+use super::{Done, output_within, said_within};
+use crate::error::{Context, Error, Result};
+use crate::sys::signal::go_on;
 
 mod diff;
+pub mod stream;
 
 use diff::changes;
 pub use diff::{Change, What};
@@ -19,6 +24,15 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// How long comparing may take: where it takes longer, reading the files takes hours.
 const DIFF_LIMIT: Duration = Duration::from_secs(1800);
+
+/// How long sending may take, which only reads: whoever waits can end it by a signal.
+const SEND_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+/// How many bytes of a stream are received in a second at least; [`LIMIT`] comes in addition.
+const SLOWEST: u64 = 1 << 20;
+
+/// The exit code of zfs(8) when it does not understand its arguments; it has read nothing then.
+const USAGE: i32 = 2;
 
 /// A property and its value.
 pub type Property<'a> = (&'a str, &'a str);
@@ -116,6 +130,54 @@ impl Zfs {
         rows(&output_within(LIMIT, self.program, &arguments)?)
     }
 
+    /// The name, type and origin of a dataset and of everything below it, snapshots too.
+    ///
+    /// # Errors
+    /// There is no such dataset.
+    pub fn tree(&self, dataset: &str) -> Result<Vec<[String; 3]>> {
+        let arguments = ["list", "-H", "-t", "all", "-r", "-o", "name,type,origin", dataset];
+        rows(&output_within(LIMIT, self.program, &arguments)?)
+    }
+
+    /// Writes a stream of `snapshot` to `out`: all of it, or what it has beyond `base`, the snapshot that its dataset is a clone of.
+    /// It holds no properties.
+    ///
+    /// # Errors
+    /// One of them is not there, the dataset is no clone of `base`, the disk is full, or a signal has arrived.
+    pub fn send(&self, snapshot: &str, base: Option<&str>, out: &File) -> Result<()> {
+        let base = base.map_or(Vec::new(), |base| vec!["-i", base]);
+        let arguments: Vec<&str> = ["send"].into_iter().chain(base).chain([snapshot]).collect();
+        let what = || format!("cannot send {snapshot}");
+        let out = Stdio::from(out.try_clone().context(what)?);
+        super::run(SEND_LIMIT, self.program, &arguments, (Stdio::null(), out), &heeding)?.success()
+    }
+
+    /// Makes a dataset of `stream`, with the one snapshot `dataset@name`; it becomes a clone of `origin` if the stream builds on
+    /// that. It is not mounted, and has the mount point that it inherits.
+    ///
+    /// An old zfs(8) can be told neither the one nor the other. There, the caller must have seen that the stream holds no
+    /// properties ([`stream::check`]), and has to look at the origin: any snapshot of the pool may be taken that is the same.
+    ///
+    /// # Errors
+    /// The dataset is there, what the stream builds on is not, the stream is broken, the disk is full, or a signal has arrived. A
+    /// part of the dataset may be there then.
+    pub fn receive(&self, snapshot: &str, origin: Option<&str>, mut stream: &File) -> Result<()> {
+        let what = || format!("cannot receive {snapshot}");
+        let size = stream.metadata().context(what)?.len();
+        let limit = LIMIT + Duration::from_secs(size / SLOWEST);
+        let mut receive = |options: &[&str]| {
+            stream.seek(SeekFrom::Start(0)).context(what)?;
+            let arguments: Vec<&str> = ["receive", "-u"].iter().chain(options).copied().chain([snapshot]).collect();
+            let input = Stdio::from(stream.try_clone().context(what)?);
+            super::run(limit, self.program, &arguments, (input, Stdio::piped()), &heeding)
+        };
+        let origin = origin.map(|origin| format!("origin={origin}"));
+        let of: Vec<&str> = origin.iter().flat_map(|origin| ["-o", origin]).collect();
+        let done = receive(&[&["-x", "mountpoint"], &of[..]].concat())?;
+        let done = if done.status.code() == Some(USAGE) { receive(&[])? } else { done };
+        Done::success(&done)
+    }
+
     /// What differs between `snapshot` and the present state of its dataset, `dataset`, which has to be mounted.
     ///
     /// # Errors
@@ -138,6 +200,11 @@ impl Zfs {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         output_within(LIMIT, self.program, &arguments).map(drop)
     }
+}
+
+/// Goes on unless a signal has arrived that ends the work.
+fn heeding() -> io::Result<()> {
+    go_on().map_err(io::Error::other)
 }
 
 fn with_properties(command: &[&str], properties: &[Property<'_>], names: &[&str]) -> Vec<String> {

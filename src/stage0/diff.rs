@@ -47,6 +47,8 @@ pub struct Difference {
     pub added: Vec<PathBuf>,
     /// What both have and what is not the same.
     pub changed: Vec<PathBuf>,
+    /// The directories of those that differ in nothing but the time of modification.
+    pub touched: Vec<PathBuf>,
     /// What only the parent has.
     pub removed: Vec<PathBuf>,
     /// The sockets of the changed tree, which no archive holds.
@@ -310,6 +312,8 @@ impl Diff<'_> {
         found.changed.extend(relinked.into_iter().filter(|path| !added.contains(path)));
         found.changed.sort_unstable();
         found.changed.dedup();
+        found.touched.extend(by_time);
+        found.touched.sort_unstable();
         found
     }
 }

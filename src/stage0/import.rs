@@ -14,6 +14,7 @@ use super::dependencies;
 use super::image::{ARCHIVE, Image, MANIFEST, RECORD, Record, is_missing};
 use super::interruptible::Interruptible;
 use super::keystore::{Download, Policy, Verified};
+use super::package::{self, Arrived, Received};
 use super::render::{Rendered, Rendering, Whitelist, own_layers};
 use super::store::Store;
 use super::unpack::{Options, Unpacked, unpack};
@@ -46,6 +47,8 @@ pub(super) struct Expected<'a> {
     pub(super) dependencies: Option<&'a [ImageId]>,
     /// What another store knows of it; its layers are that store's own.
     pub(super) record: Option<&'a Record>,
+    /// A stream of its dataset, which is to be kept.
+    pub(super) received: Option<Received<'a>>,
 }
 
 impl Expected<'_> {
@@ -64,25 +67,29 @@ impl Expected<'_> {
 }
 
 impl Store {
-    /// Imports the archive that `source` gives. `origin` is its name for people; `name`, if given, is what the image must be
-    /// called.
+    /// Imports the archive or package that `source` gives. `origin` is its name for people; `name`, if given, is what the image must
+    /// be called.
     ///
     /// # Errors
-    /// The archive may not be imported, is broken, or breaks the specification; nothing is left in the store.
+    /// The file may not be imported, is broken, or breaks the specification; nothing is left in the store.
     pub fn import(
         &self,
         source: &mut impl Read,
         origin: &str,
         name: Option<&AcIdentifier>,
         policy: Policy,
-    ) -> Result<Imported> {
+    ) -> Result<Arrived> {
         let what = || format!("cannot import {origin}");
         let staging = self.begin_image()?;
         let copying = Step::begin(self.progress(), &format!("copying {origin}"), None);
         let download = Download::copy(&mut copying.count(source), &staging.path().join(ARCHIVE), origin)?;
         drop(copying);
         let verified = Verified::unsigned(download, policy).context(what)?;
-        self.import_verified(&verified, staging, Expected { name, ..Expected::default() }).context(what)
+        if package::recognise(&verified).context(what)? == package::Kind::Package {
+            return self.import_package(&verified, staging, name).context(what);
+        }
+        let image = self.import_verified(&verified, staging, Expected { name, ..Expected::default() }).context(what)?;
+        Ok(Arrived::Image(Box::new(image)))
     }
 
     /// Begins an image that this program makes: a private place whose file [`ARCHIVE`] is to become its archive. It vanishes
@@ -121,7 +128,11 @@ impl Store {
         }
         let mut record = expected.record.map_or_else(|| record(verified, &unpacked), Record::clone);
         let dependencies = (&manifest, expected.dependencies);
-        let (rendered, dependencies) = self.render(&staging, &unpacked, dependencies, &mut record)?;
+        let (mut rendered, dependencies) = self.render(&staging, &unpacked, dependencies, &mut record)?;
+        let mut staging = staging;
+        if let Some(received) = expected.received {
+            (staging, rendered) = self.put_received(received, staging, rendered, &dependencies)?;
+        }
         let mut warnings = unpacked.warnings;
         if rendered.missing > 0 {
             warnings.push(match rendered.missing {

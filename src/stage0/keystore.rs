@@ -105,6 +105,14 @@ impl Verified {
         Verified { download: copy, trust }
     }
 
+    /// A file that was in this one and has been copied to `path`, a private place. What was checked is the whole.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn part(&self, path: &Path) -> Result<Verified> {
+        Ok(Verified { download: Download::written(path, self.origin())?, trust: self.trust })
+    }
+
     /// The bytes, from the first on.
     ///
     /// # Errors

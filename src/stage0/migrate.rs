@@ -92,10 +92,10 @@ impl Store {
         drop(copying);
         let verified = Verified::kept(download, image.record.trust);
         let expected = Expected {
-            name: None,
             id: Some(&image.id),
             dependencies: Some(&image.record.dependencies),
             record: Some(&image.record),
+            ..Expected::default()
         };
         self.import_verified(&verified, staging, expected)?;
         // Of images that were imported in one second, the files tell which was the last.

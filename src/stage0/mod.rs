@@ -26,6 +26,7 @@ pub(crate) mod interruptible;
 pub mod keystore;
 pub mod migrate;
 pub mod pack;
+pub mod package;
 pub mod plan;
 pub mod pod;
 mod properties;

@@ -177,39 +177,74 @@ impl Store {
     pub fn create_pod(&self, plan: &PodPlan) -> Result<Pod> {
         let id = Uuid::new_v4();
         let name = id.to_string();
-        let what = || format!("cannot prepare pod {id}");
         self.check_plan(plan)?;
+        let fill = || {
+            self.storage().create_pod(&name)?;
+            for app in &plan.apps {
+                self.storage().create_root(&name, &app.name, &app.layers, app.disk)?;
+            }
+            for volume in &plan.manifest.volumes {
+                let VolumeKind::Empty { mode, uid, gid } = volume.kind else { continue };
+                self.storage().create_volume(&name, &EmptyVolume { name: volume.name.as_str(), mode, uid, gid })?;
+            }
+            Ok(())
+        };
         let images = self.use_images()?;
+        self.make_pod((id, &plan.manifest), images, (PREPARED, State::Prepared), fill)
+    }
+
+    /// Makes a pod that comes from another store: `fill` makes its roots and volumes. It has run there if `exited`.
+    ///
+    /// # Errors
+    /// It is here already, or one of its images is not; or what `fill` fails with. Nothing is left then.
+    pub(super) fn receive_pod(
+        &self,
+        id: Uuid,
+        manifest: &PodManifest,
+        exited: bool,
+        fill: impl FnOnce() -> Result<()>,
+    ) -> Result<Pod> {
+        let images = self.use_images()?;
+        if self.pod(id)?.is_some() {
+            return Err(Error::new(format!("pod {id} is here already"))
+                .help(format!("if this one is to take its place, destroy it first (`jetpack destroy {id}`)")));
+        }
+        for app in &manifest.apps {
+            let short = app.image.id.short();
+            self.read_image(&app.image.id).context(|| format!("the app {} needs image {short}", app.name)).map_err(
+                |error| error.help("import the images of the pod before it; `jetpack manifest POD` there names them"),
+            )?;
+        }
+        let place = if exited { (RUN, State::Exited) } else { (PREPARED, State::Prepared) };
+        self.make_pod((id, manifest), images, place, fill)
+    }
+
+    /// Makes a pod whose roots and volumes `fill` makes, and puts it in its place.
+    fn make_pod(
+        &self,
+        (id, manifest): (Uuid, &PodManifest),
+        images: Lock,
+        (place, state): (&str, State),
+        fill: impl FnOnce() -> Result<()>,
+    ) -> Result<Pod> {
+        let what = || format!("cannot prepare pod {id}");
         let embryo = crate::storage::staging(self.root())?;
         let preparing = place_of(self, PREPARING, id);
         fs::write(embryo.path().join(LOCK), "").context(what)?;
-        fs::write(embryo.path().join(MANIFEST), plan.manifest.to_json_pretty() + "\n").context(what)?;
+        fs::write(embryo.path().join(MANIFEST), manifest.to_json_pretty() + "\n").context(what)?;
         let lock = Lock::exclusive(&embryo.path().join(LOCK)).context(what)?;
         let mut steps = Steps::new();
         let forget = || sys::paths::remove_tree(&preparing).context(what);
         steps.step("write the pod down", forget, || fs::rename(embryo.path(), &preparing).context(what))?;
         // From here on the pod keeps its images from being removed.
         drop(images);
-        let remove = || self.storage().remove_pod(&name);
-        steps.step("make the place of its roots", remove, || self.storage().create_pod(&name))?;
-        for app in &plan.apps {
-            let remove = || self.storage().remove_pod(&name);
-            steps.step("make an app's root", remove, || {
-                self.storage().create_root(&name, &app.name, &app.layers, app.disk)
-            })?;
-        }
-        for volume in &plan.manifest.volumes {
-            let VolumeKind::Empty { mode, uid, gid } = volume.kind else { continue };
-            let empty = EmptyVolume { name: volume.name.as_str(), mode, uid, gid };
-            let remove = || self.storage().remove_pod(&name);
-            steps.step("make a volume", remove, || self.storage().create_volume(&name, &empty))?;
-        }
-        steps.check(|| self.storage().close_pod(&name))?;
-        let directory = place_of(self, PREPARED, id);
+        steps.step("make its roots and volumes", || self.storage().remove_pod(&id.to_string()), fill)?;
+        steps.check(|| self.storage().close_pod(&id.to_string()))?;
+        let directory = place_of(self, place, id);
         steps.check(|| fs::rename(&preparing, &directory).context(what))?;
         steps.keep();
         drop(lock);
-        Ok(Pod { id, state: State::Prepared, directory })
+        Ok(Pod { id, state, directory })
     }
 
     /// All pods, by state and UUID.

@@ -38,6 +38,15 @@ impl Staging {
         staging
     }
 
+    /// The same of a dataset that has its snapshot already.
+    pub(super) fn sealed(self) -> Staging {
+        let mut staging = self;
+        if let Some(dataset) = &mut staging.dataset {
+            dataset.is_sealed = true;
+        }
+        staging
+    }
+
     /// The dataset that goes with it.
     pub(super) fn dataset(&self) -> Option<&Unfinished> {
         self.dataset.as_ref()

@@ -20,6 +20,7 @@ use crate::sys::rootfs::RootFs;
 mod dir;
 mod layers;
 mod overlay;
+mod streams;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod zfs;
 pub use dir::Dir;
 pub use layers::{Staging, staging, sweep};
 pub use overlay::Overlay;
+pub use streams::{Part, Source, Streams};
 pub use view::{Tree, view};
 pub use zfs::{Setting, Settings, Zfs};
 
@@ -187,6 +189,11 @@ pub trait Storage {
     /// It cannot be read, or what `note` fails with.
     fn changes(&self, _pod: &str, _app: &str, _layers: &[String], _note: Note<'_>) -> Result<Knowledge> {
         Ok(Knowledge::Nothing)
+    }
+
+    /// The same backend where it can move layers, and what pods have, as streams.
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
     }
 
     /// Removes all roots and volumes of a pod; a pod that has none is no error.

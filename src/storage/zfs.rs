@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::layers::{self, Staging};
-use super::{EmptyVolume, Knowledge, Layout, Note, Storage};
+use super::{EmptyVolume, Knowledge, Layout, Note, Storage, Streams};
 use crate::command::users_of;
 use crate::command::zfs::{Property, Zfs as Command};
 use crate::error::{Context, Error, Result};
@@ -35,6 +35,7 @@ use crate::sys::rootfs::RootFs;
 
 mod changes;
 mod establish;
+mod streams;
 
 /// What the name of a layer begins with while it is being made; the name of its directory in `tmp` follows.
 const NEW: &str = "new.";
@@ -198,7 +199,8 @@ impl Zfs {
         let id = staging.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = format!("{NEW}{id}");
         let place = self.layout.layer(&name);
-        let unfinished = Unfinished { command: self.command, dataset: self.image(&name), place: place.clone() };
+        let dataset = self.image(&name);
+        let unfinished = Unfinished { command: self.command, dataset, place: place.clone(), is_sealed: false };
         let staging = staging.in_dataset(place.join(TREE), unfinished);
         make(&self.image(&name)).and_then(|()| self.mount(&self.image(&name), &place))?;
         Ok(staging)
@@ -264,7 +266,9 @@ impl Storage for Zfs {
         sys::os::sync_filesystem(&unfinished.place).context(what)?;
         self.command.set(from, ("readonly", "on")).context(what)?;
         self.command.set(from, ("jetpack:layer", name)).context(what)?;
-        self.command.snapshot(&seal(from)).context(what)?;
+        if !unfinished.is_sealed {
+            self.command.snapshot(&seal(from)).context(what)?;
+        }
         // A ZFS outside the kernel hears of the end of a mount after everybody else: `rename` alone would not wait for it.
         patiently(|| if is_mounted(&unfinished.place)? { self.command.unmount(from) } else { Ok(()) }).context(what)?;
         // From here on it has its name, and is whole; unless somebody else has made it in the meantime.
@@ -369,6 +373,10 @@ impl Storage for Zfs {
         self.changed(pod, app, layers, note)
     }
 
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
+    }
+
     fn remove_pod(&self, pod: &str) -> Result<()> {
         self.destroy(&self.pod(pod))?;
         layers::remove_pod(&self.layout, pod)
@@ -381,6 +389,8 @@ pub(super) struct Unfinished {
     command: Command,
     dataset: String,
     place: PathBuf,
+    /// Whether it has the snapshot of which clones are made.
+    pub(super) is_sealed: bool,
 }
 
 impl Drop for Unfinished {
@@ -398,8 +408,10 @@ impl Drop for Unfinished {
 const DEEPEST: u32 = 8;
 
 /// The snapshot of which clones are made.
+const SEAL: &str = "seal";
+
 fn seal(dataset: &str) -> String {
-    format!("{dataset}@seal")
+    format!("{dataset}@{SEAL}")
 }
 
 /// Of datasets with their origins, those that are clones of `dataset`, or of what is below it, and are not below it.

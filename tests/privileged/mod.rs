@@ -34,6 +34,7 @@ mod top;
 mod users;
 mod volumes;
 mod zfs;
+mod zfs_packages;
 
 use crate::support::command::Jetpack;
 

@@ -13,12 +13,12 @@ const POINTS: &str = r#""mountPoints": [{ "name": "data", "path": "/srv" }, { "n
 
 /// What zfs(8) says.
 #[track_caller]
-fn zfs(arguments: &[&str]) -> String {
+pub(super) fn zfs(arguments: &[&str]) -> String {
     Output::of(Command::new("zfs").args(arguments).output().expect("zfs starts")).success().stdout
 }
 
 /// The names of the datasets below a store's, without the store's.
-fn datasets(jetpack: &Jetpack) -> Vec<String> {
+pub(super) fn datasets(jetpack: &Jetpack) -> Vec<String> {
     let root = format!("{}/", jetpack.dataset().expect("a dataset"));
     let all = zfs(&["list", "-H", "-o", "name", "-r", jetpack.dataset().expect("a dataset")]);
     all.lines().filter_map(|name| name.strip_prefix(&root)).map(str::to_owned).collect()

@@ -56,6 +56,13 @@ impl Jetpack {
         Ok(Jetpack::with(&["storage=zfs", &format!("root.zfs={pool}/{}", uuid::Uuid::new_v4())]))
     }
 
+    /// A store in another pool, as on another host.
+    pub(crate) fn on_another_host() -> Result<Jetpack, String> {
+        let pool = std::env::var("JETPACK_TEST_ZFS_OTHER");
+        let pool = pool.map_err(|_| "needs two ZFS pools, which tests/zfs.sh makes".to_owned())?;
+        Ok(Jetpack::with(&["storage=zfs", &format!("root.zfs={pool}/{}", uuid::Uuid::new_v4())]))
+    }
+
     fn with(options: &[&str]) -> Jetpack {
         let jetpack = Jetpack::uninitialized(options);
         jetpack.run(["init"]).success();
