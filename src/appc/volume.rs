@@ -16,6 +16,9 @@ const DEFAULT_MODE: u32 = 0o755;
 /// The largest mode: permissions, set-id bits and the sticky bit.
 const MAX_MODE: u32 = 0o7777;
 
+/// What chown(2) takes for the owner that is there already.
+const NOBODY: u32 = u32::MAX;
+
 /// Checks that `path` is absolute and can be a path at all.
 pub(super) fn check_absolute(path: &str) -> Result<(), Error> {
     if !path.starts_with('/') {
@@ -137,9 +140,15 @@ impl Volume {
         match &self.kind {
             VolumeKind::Host { source, .. } => check_absolute(source).map_err(|e| e.field("source")),
             VolumeKind::Empty { mode, .. } if *mode > MAX_MODE => Err(bad_mode(&format!("{mode:o}")).field("mode")),
+            VolumeKind::Empty { uid: NOBODY, .. } => Err(nobody().field("uid")),
+            VolumeKind::Empty { gid: NOBODY, .. } => Err(nobody().field("gid")),
             VolumeKind::Empty { .. } => Ok(()),
         }
     }
+}
+
+fn nobody() -> Error {
+    Error::bad(&NOBODY.to_string(), "is nobody's number")
 }
 
 fn bad_mode(text: &str) -> Error {
@@ -197,6 +206,9 @@ impl FromStr for Volume {
         let mut words = text.split(',');
         let name = words.next().unwrap_or_default();
         let mut map = serde_json::Map::new();
+        if short_read_only {
+            map.insert("readOnly".to_owned(), Value::Bool(true));
+        }
         if let (Some((name, source)), false) = (name.split_once(':'), text.contains(',')) {
             map.extend([entry("name", name), entry("kind", "host"), entry("source", source)]);
         } else if text.contains(',') {
@@ -213,9 +225,6 @@ impl FromStr for Volume {
             if map.insert(key.to_owned(), typed(key, value)).is_some() {
                 return Err(Error::bad(key, "is there already"));
             }
-        }
-        if short_read_only {
-            map.insert("readOnly".to_owned(), Value::Bool(true));
         }
         let recursive = map.contains_key("recursive");
         let volume = Volume::from_json(&Value::Object(map))?;
@@ -343,8 +352,11 @@ mod tests {
                 "\"readonly\" is not a field of a volume (kind, source, recursive, readOnly, mode, uid, gid)",
             ),
             ("a,kind=host,source=/x,source=/y", "\"source\" is there already"),
+            ("-a,kind=host,source=/x,readOnly=false", "\"readOnly\" is there already"),
             ("a,kind=host,source=/x,readOnly=yes", "readOnly: \"yes\" is not true or false"),
             ("a,kind=empty,uid=root", "uid: \"root\" is not an integer between 0 and 4294967295"),
+            ("a,kind=empty,uid=4294967295", "uid: \"4294967295\" is nobody's number"),
+            ("a,kind=empty,gid=4294967295", "gid: \"4294967295\" is nobody's number"),
             ("a,kind=empty,mode=9", "mode: \"9\" is not an octal mode such as 0755"),
             ("a,kind=empty,recursive=true", "recursive: does not go with kind \"empty\""),
         ] {
