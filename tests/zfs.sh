@@ -54,7 +54,7 @@ wait_for() {
 
 # The daemon listens, and keeps what it knows, in places of this namespace only.
 start_daemon() {
-	for place in /run/zfs /etc/zfs; do
+	for place in /run/zfs /etc/zfs /var/lib/zfs; do
 		mkdir -p "$place" && mount -t tmpfs -o mode=0700 tmpfs "$place" || return 1
 	done
 	# FUSE would take mounts off below a directory that somebody may not search, if the kernel did not check that itself.
