@@ -178,6 +178,17 @@ impl Zfs {
         Done::success(&done)
     }
 
+    /// The value of a property that was set for this very dataset, here or where it was sent from; `-` where none was, whatever
+    /// those above it have.
+    ///
+    /// # Errors
+    /// There is no such dataset.
+    pub fn own(&self, dataset: &str, property: &str) -> Result<String> {
+        let arguments = ["get", "-H", "-s", "local,received", "-o", "value", property, dataset];
+        let said = output_within(LIMIT, self.program, &arguments)?;
+        Ok(said.lines().next().unwrap_or("-").to_owned())
+    }
+
     /// What differs between `snapshot` and the present state of its dataset, `dataset`, which has to be mounted.
     ///
     /// # Errors

@@ -262,6 +262,13 @@ fn init_makes_datasets_as_configured_and_takes_nobodys() {
     let other = format!("{pool}/{}", uuid::Uuid::new_v4());
     zfs(&["create", "-o", &format!("mountpoint={}", jetpack.path("other").display()), &other]);
     let said = refused(&format!("root.zfs={other}"));
+    // Somebody's below the store's, from which it inherits what marks that.
+    let below = format!("{dataset}/theirs");
+    zfs(&["create", "-o", &format!("mountpoint={}", jetpack.path("other").display()), &below]);
+    let inherited = refused(&format!("root.zfs={below}"));
+    let stays = zfs(&["get", "-H", "-o", "value", "mountpoint", &below]);
+    destroy_dataset(&below);
+    assert_eq!(stays, format!("{}\n", jetpack.path("other").display()));
     let at = jetpack.path("x");
     let none = refused(&format!("root.zfs={pool}/none"));
     assert!(none.contains("there is a store at ") && none.contains("but no dataset "), "{none}");
@@ -269,7 +276,7 @@ fn init_makes_datasets_as_configured_and_takes_nobodys() {
         .run(["-o", &format!("root.zfs={other}"), "-o", &format!("root.path={}", at.display()), "init"])
         .failure(125);
     destroy_dataset(&other);
-    for said in [said, elsewhere] {
+    for said in [said, inherited, elsewhere] {
         assert!(said.contains("is none of Jetpack's and is mounted elsewhere"), "{said}");
     }
     drop(jetpack);

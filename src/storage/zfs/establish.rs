@@ -9,7 +9,10 @@ use crate::steps::Steps;
 const MARK: Property<'_> = ("jetpack:format", "1");
 
 /// What decides where the store is, and whether it works: not the configuration's to choose.
-const OWN: [&str; 3] = ["mountpoint", "canmount", "readonly"];
+const OWN: [&str; 5] = ["mountpoint", "canmount", "readonly", "jailed", "zoned"];
+
+/// What the names of Jetpack's own properties begin with.
+const MARKS: &str = "jetpack:";
 
 /// What a dataset is.
 struct Found {
@@ -36,7 +39,8 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
         return wrong(format!("root.zfs is no name of a dataset: {name:?}"));
     }
     for (dataset, settings) in [("root", &settings.root), ("images", &settings.images), ("pods", &settings.pods)] {
-        if let Some(setting) = settings.iter().find(|setting| OWN.contains(&setting.name.as_str())) {
+        let is_own = |name: &str| OWN.contains(&name) || name.starts_with(MARKS);
+        if let Some(setting) = settings.iter().find(|setting| is_own(&setting.name)) {
             return Err(Error::new(format!("{dataset}.zfs.{} cannot be set: Jetpack does", setting.name)));
         }
     }
@@ -98,8 +102,11 @@ impl Zfs {
     }
 
     fn find(&self, dataset: &str) -> Option<Found> {
-        let found = self.command.list(dataset, 0, ["mountpoint", "mounted", MARK.0]).ok()?;
-        found.into_iter().next().map(|[mountpoint, mounted, mark]| Found { mountpoint, mounted, mark })
+        let [mountpoint, mounted] =
+            self.command.list(dataset, 0, ["mountpoint", "mounted"]).ok()?.into_iter().next()?;
+        // What is below a store's dataset inherits the mark, and may be somebody's.
+        let mark = self.command.own(dataset, MARK.0).ok()?;
+        Some(Found { mountpoint, mounted, mark })
     }
 
     /// Makes a dataset with what it must have and what the configuration wants.
@@ -159,5 +166,9 @@ mod tests {
         let setting = |name: &str| Setting { name: name.to_owned(), value: "on".to_owned(), default: false };
         let settings = Settings { pods: vec![setting("atime"), setting("canmount")], ..with("tank") };
         assert_eq!(check(&settings).unwrap_err().to_string(), "pods.zfs.canmount cannot be set: Jetpack does");
+        // A dataset that is given to a jail cannot be mounted here.
+        for name in ["jailed", "zoned", "jetpack:format"] {
+            assert!(check(&Settings { root: vec![setting(name)], ..with("tank") }).is_err(), "{name}");
+        }
     }
 }
