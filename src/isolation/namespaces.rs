@@ -2,7 +2,7 @@
 //! kernel takes everything away when the agent, which is the pod's PID 1, dies.
 
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -257,7 +257,9 @@ fn mount_volumes(mounts: &[VolumeMount], volumes: &[OwnedFd]) -> Result<()> {
         sys::os::attach_mount(volume.as_fd(), place.as_fd()).context(what)?;
         if mount.of_host.is_none() {
             let read_only = if mount.read_only { MountFlags::MS_RDONLY } else { MountFlags::empty() };
-            sys::os::remount_bind(&target, MountFlags::MS_NODEV | read_only).context(what)?;
+            // By its descriptor: the path may lead elsewhere by now, as above.
+            let held = PathBuf::from(format!("/proc/self/fd/{}", volume.as_raw_fd()));
+            sys::os::remount_bind(&held, MountFlags::MS_NODEV | read_only).context(what)?;
         }
     }
     Ok(())
