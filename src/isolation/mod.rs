@@ -26,6 +26,7 @@ mod jail;
 mod namespaces;
 #[cfg(any(target_os = "freebsd", test))]
 mod record;
+mod submounts;
 #[cfg(test)]
 mod tests;
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::Pid;
 
+use super::submounts::below;
 use super::{AgentProcess, HostSource, Inside, Isolation, NetworkView, RootSpec, SandboxSpec, VolumeMount, mountpoint};
 use crate::error::{Context, Error, Result};
 use crate::sys;
@@ -43,8 +44,29 @@ const MASKED: [&str; 11] = [
 /// Directories and files of /proc by which the host could be changed.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// Filesystems that are about the host's kernel, processes and devices. Elsewhere than at /proc and /sys nothing of them is
+/// covered or read-only.
+const HOSTS_OWN: [&str; 15] = [
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "proc",
+    "pstore",
+    "securityfs",
+    "selinuxfs",
+    "sysfs",
+    "tracefs",
+];
+
 impl Isolation for Namespaces {
     fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>, _warn: &dyn Fn(&str)) -> Result<Pid> {
+        spec.root.mounts.iter().try_for_each(check_source)?;
         let exe = protected_program().context(|| "cannot make a protected copy of this program")?;
         agent.arguments.push(std::ffi::CString::new(exe.kind()).unwrap_or_default());
         let namespaces = sys::os::Namespaces { network: spec.network == NetworkView::Own };
@@ -230,6 +252,30 @@ fn protect_proc() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// On the host: refuses a volume that would show the pod what is covered in its own /proc and /sys.
+fn check_source(mount: &VolumeMount) -> Result<()> {
+    let Some(source) = mount.of_host else { return Ok(()) };
+    let what = || format!("cannot mount a volume at {}", mount.target.display());
+    let place = sys::os::open_without_links(&mount.source).context(what)?;
+    let kind = sys::os::filesystem_of(place.as_fd()).context(what)?.kind;
+    if HOSTS_OWN.contains(&kind.as_str()) {
+        let why = format!("{} is in a {kind}, which would show the pod the host's", mount.source.display());
+        return Err(Error::with_source(what(), why));
+    }
+    if source == HostSource::Alone {
+        return Ok(());
+    }
+    let mounted = sys::os::mounted().context(what)?;
+    let below = below(&mount.source, mounted.iter().map(|m| (m.kind.as_str(), m.target.as_path())));
+    match below.iter().find(|(kind, _)| HOSTS_OWN.contains(kind)) {
+        None => Ok(()),
+        Some((kind, path)) => {
+            let why = format!("{} is a {kind}, which would show the pod the host's", mount.source.join(path).display());
+            Err(Error::with_source(what(), why).help("leave out all that is mounted there: `recursive=false`"))
+        }
+    }
 }
 
 /// The volumes as mounts that are nowhere yet: their directories are out of sight once the pod has its own root.

@@ -139,6 +139,30 @@ fn set_user_id_programs_and_devices_of_the_host_do_nothing() {
 }
 
 #[test]
+fn what_is_covered_in_a_pods_proc_and_sys_is_no_volume() {
+    let (jetpack, source, _below) = or_skip!(with_source("overlay"));
+    let proc = source.join("a chroot/proc");
+    fs::create_dir_all(&proc).expect("a directory");
+    mount_command("mount", &["-t", "proc", "proc"], &proc).expect("a proc is mounted");
+    let proc = Mounted(proc);
+    let run = |volume: &str| jetpack.run(["-q", "run", "--destroy", "-v", volume, NAME, "--", "ls -A /srv/data"]);
+    for (path, kind) in
+        [("/proc", "proc"), ("/proc/sys", "proc"), ("/sys", "sysfs"), (&*proc.0.to_string_lossy(), "proc")]
+    {
+        let error = run(&format!("-data:{path}")).failure(125);
+        let told =
+            format!("cannot mount a volume at /srv/data: {path} is in a {kind}, which would show the pod the host's");
+        assert!(error.contains(&told), "{error}");
+    }
+    let volume = format!("data,kind=host,source={}", source.display());
+    let error = run(&volume).failure(125);
+    assert!(error.contains("a chroot/proc is a proc, which would show the pod the host's"), "{error}");
+    assert!(error.contains("help: leave out all that is mounted there: `recursive=false`"), "{error}");
+    run(&format!("{volume},recursive=false")).success();
+    assert_eq!(jetpack.contents().iter().filter(|name| name.starts_with("pods/")).count(), 0);
+}
+
+#[test]
 fn two_pods_share_a_volume_and_mounts_made_meanwhile_stay_where_they_are() {
     let (jetpack, source, _below) = or_skip!(with_source("overlay"));
     let volume = format!("data:{}", source.display());

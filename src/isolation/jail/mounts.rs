@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::super::filesystems::{Standard, below, is_hosts_own, standard};
+use super::super::filesystems::{Standard, is_hosts_own, standard};
+use super::super::submounts::below;
 use super::super::{HostSource, SandboxSpec, VolumeMount, mountpoint, record, volume_mountpoint, write_file};
 use super::RULESET;
 use crate::command;

@@ -5,6 +5,7 @@ pub mod attrs;
 mod capabilities;
 mod control;
 mod mount;
+mod mounted;
 mod processes;
 mod seccomp;
 
@@ -16,6 +17,7 @@ pub use mount::{
     make_private, mount_dataset, mount_filesystem, mount_privately, mount_root, open_without_links, pivot,
     remount_bind, restrict_mount, unmount,
 };
+pub use mounted::{Mounted, filesystem_of, mounted};
 pub use processes::{own_pid_namespace, processes, signal_process};
 
 use std::os::fd::{AsFd, RawFd};
