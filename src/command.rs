@@ -142,8 +142,8 @@ fn ended(
 ///
 /// # Errors
 /// devfs(8) cannot be run.
-pub fn devfs_rules(number: &str) -> Result<usize> {
-    Ok(count_lines(&output("/sbin/devfs", &["rule", "-s", number, "show"])?))
+pub fn devfs_rules(number: u16) -> Result<usize> {
+    Ok(count_lines(&output("/sbin/devfs", &["rule", "-s", &number.to_string(), "show"])?))
 }
 
 /// Shows an entry of a devfs(5) that its ruleset hides.

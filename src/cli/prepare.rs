@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::stage0::plan::{PodPlan, PodRequest, plan};
 use crate::stage0::pod::Pod;
 use crate::stage0::store::Store;
-use crate::stage1::lifecycle::platform;
+use crate::stage1::lifecycle::{Engine, platform};
 
 /// Make a pod without running it
 ///
@@ -35,14 +35,17 @@ pub(super) struct Prepare {
 pub(super) struct PodArgs {
     /// The pod's hostname (default: its UUID)
     #[arg(long, value_name = "NAME")]
-    pub(super) hostname: Option<String>,
+    hostname: Option<String>,
+    /// Annotate the pod; `jetpack/jail.conf/PARAMETER` sets a parameter of its jail
+    #[arg(short = 'a', value_name = "NAME=VALUE", value_parser = apps::variable)]
+    annotations: Vec<(String, String)>,
     /// The pod's network: none, or host for the host's own (default: run.net in jetpack.conf)
     #[arg(long, value_name = "NETWORK")]
-    pub(super) net: Option<String>,
+    net: Option<String>,
     /// A volume that apps of the pod can have: NAME,kind=host,source=/PATH[,readOnly=true][,recursive=false], or NAME:/PATH;
     /// NAME,kind=empty[,mode=MODE][,uid=UID][,gid=GID], or NAME
     #[arg(short = 'v', value_name = "VOLUME", allow_hyphen_values = true)]
-    pub(super) volume: Vec<Volume>,
+    volume: Vec<Volume>,
     /// Say on standard error what is being done, as `debug = on` does; --quiet goes over it
     #[arg(long, id = "verbose")]
     verbose: bool,
@@ -62,10 +65,22 @@ impl PodArgs {
         // Checked now, so that no pod is made that cannot run.
         crate::network::by_name(&network)?;
         let apps = apps.into_iter().map(|app| app.request(store)).collect::<Result<_>>()?;
-        let request = PodRequest { apps, volumes: self.volume, hostname: self.hostname, network, host: platform() };
-        let plan = plan(request)?;
+        let plan = plan(PodRequest {
+            apps,
+            volumes: self.volume,
+            hostname: self.hostname,
+            annotations: self.annotations,
+            network,
+            host: platform(),
+        })?;
         store.check_plan(&plan)?;
+        Engine::new(store, &host.config, &|text| host.warn(text))?.check(&plan.manifest)?;
         Ok(plan)
+    }
+
+    /// Whether nothing is said of the pod.
+    pub(super) fn is_empty(&self) -> bool {
+        self.hostname.is_none() && self.annotations.is_empty() && self.net.is_none() && self.volume.is_empty()
     }
 }
 

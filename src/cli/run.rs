@@ -102,7 +102,7 @@ fn choose(flags: PodArgs, host: &Host, store: &Store, words: &[String]) -> Resul
         let plan = flags.plan(host, store, apps)?;
         return Ok((create(host, store, &plan)?, true));
     };
-    if !first.is_bare() || flags.hostname.is_some() || flags.net.is_some() || !flags.volume.is_empty() {
+    if !first.is_bare() || !flags.is_empty() {
         return Err(Error::new(format!("{word} is a pod: what it runs was settled when it was prepared"))
             .help("prepare another pod of its image, with those flags"));
     }

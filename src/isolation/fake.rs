@@ -60,6 +60,10 @@ impl Isolation for Fake {
         false
     }
 
+    fn has_jails(&self) -> bool {
+        false
+    }
+
     fn can_outlive_its_runner(&self) -> bool {
         false
     }

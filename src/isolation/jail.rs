@@ -10,13 +10,15 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{AgentProcess, Inside, Isolation, NetworkView, SandboxSpec};
+use super::parameters::{own, value};
+use super::{AgentProcess, Inside, Isolation, Parameter, SandboxSpec};
 use crate::command;
 use crate::error::{Context, Error, Result};
 use crate::steps::Steps;
 use crate::sys;
 use crate::sys::abi::{Abi, how_to_load};
 use crate::sys::os::AgentExe;
+use crate::sys::parameter::Value;
 use crate::sys::processes::Process;
 use crate::sys::rootfs::RootFs;
 
@@ -28,24 +30,25 @@ use mounts::{mount_all, unmount_recorded};
 #[derive(Debug, Default)]
 pub struct Jail;
 
-/// The ruleset of /dev in a jail (devfs.rules(5), `devfsrules_jail`).
-const RULESET: &str = "4";
-
 impl Isolation for Jail {
+    fn check(&self, parameters: &[Parameter]) -> Result<()> {
+        parameters.iter().try_for_each(|parameter| given(parameter).map(drop))
+    }
+
     fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>, warn: &dyn Fn(&str)) -> Result<Pid> {
         let path = &directory(spec)?;
         let what = || format!("cannot make the jail of pod {}", spec.id);
-        check_ruleset()?;
+        check_ruleset(spec.ruleset)?;
         check_abi(spec)?;
+        let parameters = parameters(spec)?;
         let exe = AgentExe::protected().context(|| "cannot open this program")?;
         agent.arguments.push(std::ffi::CString::new(exe.kind()).unwrap_or_default());
         let mut steps = Steps::new();
         let unmount = || unmount_recorded(&spec.record);
         steps.step("mount the pod's filesystems", unmount, || mount_all(path, spec, warn))?;
-        let remove = || sys::os::remove(&spec.name).context(|| "jail_remove");
-        let parameters = parameters(spec);
-        steps
-            .step("make the jail", remove, || sys::os::create(&spec.name, path, &parameters).map(drop).context(what))?;
+        let remove = || sys::os::remove(&spec.name).context(|| "cannot remove the jail");
+        let make = || sys::os::create(&spec.name, path, &parameters).context(what);
+        steps.step("make the jail", remove, make)?;
         let pid = steps.check(|| sys::os::spawn_agent(&exe, &agent.descriptors, &agent.arguments).context(what))?;
         steps.keep();
         Ok(pid)
@@ -60,6 +63,7 @@ impl Isolation for Jail {
     }
 
     fn enter(&self, spec: &SandboxSpec) -> Result<Inside> {
+        // This changes the root to the jail's, which is the app's.
         sys::os::attach(&spec.name).context(|| "cannot enter the jail")?;
         nix::unistd::chdir("/").context(|| "cannot change to the root of the jail")?;
         Ok(Inside { root: PathBuf::from("/"), privileged: true, identity: None })
@@ -103,18 +107,22 @@ impl Isolation for Jail {
         false
     }
 
+    fn has_jails(&self) -> bool {
+        true
+    }
+
     fn can_outlive_its_runner(&self) -> bool {
         true
     }
 }
 
 /// Refuses to make a jail whose /dev would show everything: a ruleset that was never loaded hides nothing.
-fn check_ruleset() -> Result<()> {
-    match command::devfs_rules(RULESET)? {
-        0 => Err(Error::new(format!(
-            "the devfs ruleset {RULESET} has no rules, so that the jail would see every device"
-        ))
-        .help("load the rules of devfs.rules(5): `service devfs restart`")),
+fn check_ruleset(number: u16) -> Result<()> {
+    match command::devfs_rules(number)? {
+        0 => {
+            Err(Error::new(format!("the devfs ruleset {number} has no rules, so that the jail would see every device"))
+                .help("load the rules of devfs.rules(5): `service devfs restart`"))
+        }
         _ => Ok(()),
     }
 }
@@ -143,22 +151,27 @@ fn directory(spec: &SandboxSpec) -> Result<PathBuf> {
     }
 }
 
-/// The parameters that follow from the pod, then those that the configuration adds.
-fn parameters(spec: &SandboxSpec) -> Vec<(String, String)> {
-    let network = match spec.network {
-        NetworkView::Own => "disable",
-        NetworkView::Host => "inherit",
-    };
-    let own = [
-        ("host.hostname", spec.hostname.as_str()),
-        ("host.hostuuid", spec.id.as_str()),
-        ("ip4", network),
-        ("ip6", network),
-        ("enforce_statfs", "2"),
-        ("devfs_ruleset", RULESET),
-        ("sysvmsg", "new"),
-        ("sysvsem", "new"),
-        ("sysvshm", "new"),
-    ];
-    own.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).chain(spec.parameters.iter().cloned()).collect()
+/// The parameters of the jail.
+fn parameters(spec: &SandboxSpec) -> Result<Vec<(String, Value)>> {
+    let mut all = Vec::new();
+    for parameter in own(spec).into_iter().filter(|own| !spec.parameters.iter().any(|given| given.name == own.name)) {
+        let what = || format!("cannot set the jail parameter {}={}", parameter.name, parameter.value);
+        match sys::os::parameter_kind(parameter.name).context(what)? {
+            None if parameter.optional => {}
+            kind => {
+                let value = kind.and_then(|kind| kind.parse(&parameter.value));
+                all.push((parameter.name.to_owned(), value.ok_or_else(|| Error::new(what()))?));
+            }
+        }
+    }
+    for parameter in &spec.parameters {
+        all.push((parameter.name.clone(), given(parameter)?));
+    }
+    Ok(all)
+}
+
+/// The value of a parameter that a person gives.
+fn given(parameter: &Parameter) -> Result<Value> {
+    let what = || format!("cannot look up the jail parameter {}", parameter.name);
+    value(parameter, sys::os::parameter_kind(&parameter.name).context(what)?)
 }

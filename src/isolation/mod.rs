@@ -5,6 +5,7 @@
 //! with a clean memory, so that nothing of the host's is in it; everything in the pod is its descendant.
 
 use std::ffi::CString;
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,8 @@ mod filesystems;
 mod jail;
 #[cfg(target_os = "linux")]
 mod namespaces;
+#[cfg(any(target_os = "freebsd", test))]
+mod parameters;
 #[cfg(any(target_os = "freebsd", test))]
 mod record;
 mod submounts;
@@ -48,10 +51,14 @@ pub struct SandboxSpec {
     pub hostname: String,
     /// What network the pod sees.
     pub network: NetworkView,
+    /// The addresses of the host's that are all of its network that the pod sees; if there are none, `network` decides.
+    pub addresses: Vec<IpAddr>,
     /// The root filesystem of the app.
     pub root: RootSpec,
-    /// Parameters of the jail beside those that follow from the rest: name and value as jail(8) writes them.
-    pub parameters: Vec<(String, String)>,
+    /// Which devices /dev shows, where devfs(8) has rulesets.
+    pub ruleset: u16,
+    /// Parameters of the jail beside those that follow from the rest.
+    pub parameters: Vec<Parameter>,
     /// Where mounts that can outlive the runner are written down before they are made.
     pub record: PathBuf,
 }
@@ -96,6 +103,17 @@ pub enum HostSource {
     WithMounts,
 }
 
+/// A parameter of a jail (jail(8)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Its value as jail(8) writes it.
+    pub value: String,
+    /// Who wants it, for a person.
+    pub origin: String,
+}
+
 /// What network a pod sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -128,6 +146,15 @@ pub struct Inside {
 
 /// Makes sandboxes.
 pub trait Isolation {
+    /// On the host: whether a sandbox can be made with these parameters of a jail.
+    ///
+    /// # Errors
+    /// One that the kernel does not have, or with a value that is none of its kind.
+    fn check(&self, parameters: &[Parameter]) -> Result<()> {
+        let _ = parameters;
+        Ok(())
+    }
+
     /// On the host: makes the sandbox as far as that is done from outside, and starts the agent. What the pod does not get of
     /// what it could expect goes to `warn`.
     ///
@@ -182,6 +209,9 @@ pub trait Isolation {
 
     /// Whether the kernel has capabilities (capabilities(7)) for an app to be limited to.
     fn has_capabilities(&self) -> bool;
+
+    /// Whether sandboxes are jails, which have parameters, and whose /dev has a ruleset.
+    fn has_jails(&self) -> bool;
 
     /// Whether a sandbox, or parts of it, can outlive its runner and agent, and has then to be removed by somebody else.
     fn can_outlive_its_runner(&self) -> bool;

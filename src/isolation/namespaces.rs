@@ -145,6 +145,10 @@ impl Isolation for Namespaces {
         true
     }
 
+    fn has_jails(&self) -> bool {
+        false
+    }
+
     fn can_outlive_its_runner(&self) -> bool {
         false
     }

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::annotations::JAIL_PARAMETER;
 use super::diff::Difference;
 use super::image::Image;
 use super::plan::{AppRequest, Platform, PodPlan, PodRequest, plan};
@@ -12,10 +13,6 @@ use crate::error::{Context, Error, Result};
 
 /// The annotation of a pod manifest that tells a build pod from others. Its value is the working directory.
 pub const BUILD: &str = "jetpack/build";
-
-/// What the annotations of a pod manifest begin with that hold parameters of the pod's jail, as in the parent. They go over those
-/// of the configuration.
-pub const JAIL_PARAMETER: &str = "jetpack/jail.conf/";
 
 /// The file of the working directory that becomes the image's manifest.
 pub const MANIFEST: &str = "manifest.json";
@@ -56,13 +53,12 @@ pub fn plan_build(request: BuildRequest) -> Result<PodPlan> {
     image.manifest.app = Some(app);
     let name = Some("build".parse().context(|| "cannot name the app")?);
     let apps = vec![AppRequest { name, ..AppRequest::of(image) }];
-    let mut planned = plan(PodRequest { apps, volumes: Vec::new(), hostname: None, network, host })?;
-    let parameters = PARAMETERS.map(|(name, value)| (format!("{JAIL_PARAMETER}{name}"), value));
-    let directory = (BUILD.to_owned(), directory.as_str());
-    for (name, value) in std::iter::once(directory).chain(parameters) {
-        let name: AcIdentifier = name.parse().context(|| "cannot annotate the pod")?;
-        planned.manifest.annotations.set(name, value).context(|| "cannot annotate the pod")?;
-    }
+    let parameters = if host.os == "freebsd" { &PARAMETERS[..] } else { &[] };
+    let annotations =
+        parameters.iter().map(|(name, value)| (format!("{JAIL_PARAMETER}{name}"), (*value).to_owned())).collect();
+    let mut planned = plan(PodRequest { apps, volumes: Vec::new(), hostname: None, annotations, network, host })?;
+    let name: AcIdentifier = BUILD.parse().context(|| "cannot annotate the pod")?;
+    planned.manifest.annotations.set(name, directory).context(|| "cannot annotate the pod")?;
     Ok(planned)
 }
 

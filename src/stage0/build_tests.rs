@@ -1,7 +1,7 @@
 //! What comes of building: tables.
 
 use super::*;
-use crate::appc::{EnvVar, RuntimeApp};
+use crate::appc::{Annotation, EnvVar, RuntimeApp};
 use crate::stage0::plan::tests::{LINUX, image};
 
 /// An image to build on, with an app that says a lot.
@@ -32,16 +32,21 @@ fn the_command_takes_the_place_of_the_app() {
     expected.environment = vec![EnvVar { name: "A".to_owned(), value: "b".to_owned() }];
     assert_eq!((name.as_str(), app, mounts.len()), ("build", &expected, 0));
     assert_eq!(planned.apps[0].layers, parent().record.layers);
-    for (name, value) in [
-        ("jetpack/build", ".work"),
-        ("jetpack/net", "host"),
-        ("jetpack/jail.conf/securelevel", "0"),
-        ("jetpack/jail.conf/allow.chflags", "true"),
-    ] {
-        assert_eq!(planned.manifest.annotations.get(name), Some(value));
-    }
+    let annotations = |plan: &PodPlan| {
+        let pair = |annotation: &Annotation| format!("{}={}", annotation.name, annotation.value);
+        plan.manifest.annotations.iter().map(pair).collect::<Vec<_>>()
+    };
+    assert_eq!(annotations(&planned), ["jetpack/net=host", "jetpack/build=.work"]);
     let elsewhere = BuildRequest { host: Platform { os: "freebsd", ..LINUX }, ..request };
-    assert!(plan_build(elsewhere).unwrap_err().to_string().contains("is made for linux"));
+    assert!(plan_build(elsewhere.clone()).unwrap_err().to_string().contains("is made for linux"));
+    let planned = plan_build(BuildRequest { image: image("a", ""), ..elsewhere }).unwrap();
+    let expected = [
+        "jetpack/net=host",
+        "jetpack/jail.conf/allow.chflags=true",
+        "jetpack/jail.conf/securelevel=0",
+        "jetpack/build=.work",
+    ];
+    assert_eq!(annotations(&planned), expected);
 }
 
 #[test]

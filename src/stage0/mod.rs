@@ -15,6 +15,7 @@
 //! | `state/STATE/UUID/` | the pod's `manifest` and `lock`; the directory's place is the pod's state |
 //! | `tmp/` | what is being made; whatever nobody holds a lock on is rubbish |
 
+pub mod annotations;
 pub mod build;
 pub mod compression;
 mod dependencies;

@@ -26,11 +26,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::annotations::NETWORK;
 use super::build::BUILD;
 use super::compression::{Compression, decoder, is_tar_header};
 use super::interruptible::Interruptible;
 use super::keystore::Verified;
-use super::plan::{DISK, NETWORK};
+use super::plan::DISK;
 use crate::appc::{ImageId, PodManifest, VolumeKind};
 use crate::command::zfs::stream::is_stream;
 use crate::error::{Context, Error, Result};

@@ -1,23 +1,15 @@
 //! From what a person asks for, and the images, to a pod: the reified pod manifest of appc (pods.md), and the layers that
 //! its apps stand on. Nothing is touched here.
 
+use super::annotations::{self, HOSTNAME, NETWORK};
 use super::image::Image;
 use super::volumes::{self, MountRequest};
 use crate::appc::{AcIdentifier, AcName, App, EnvVar, Label, Labels, PodManifest, RuntimeApp, RuntimeImage, Volume};
 use crate::error::{Context, Error, Result};
 use crate::sys::abi::{Abi, how_to_load};
 
-/// The annotation of a pod manifest that holds the pod's hostname, as in the parent.
-pub const HOSTNAME: &str = "hostname";
-
-/// The annotation of a pod manifest that holds the name of the pod's network.
-pub const NETWORK: &str = "jetpack/net";
-
 /// The annotation of an app in a pod manifest that holds the most bytes that its root may hold.
 pub const DISK: &str = "jetpack/disk";
-
-/// The annotation of a pod manifest that asks for procfs(5) on /proc, where programs do without it: `true`.
-pub const PROCFS: &str = "jetpack/procfs";
 
 /// What a person asks for.
 #[derive(Clone, Debug)]
@@ -28,6 +20,8 @@ pub struct PodRequest {
     pub volumes: Vec<Volume>,
     /// What hostname(1) says in the pod; its UUID if not given.
     pub hostname: Option<String>,
+    /// What the pod is annotated with beside that: names and values.
+    pub annotations: Vec<(String, String)>,
     /// The network, by name.
     pub network: String,
     /// What the host runs.
@@ -152,9 +146,10 @@ pub fn plan(request: PodRequest) -> Result<PodPlan> {
     };
     annotate(NETWORK, &request.network)?;
     if let Some(hostname) = &request.hostname {
-        check_hostname(hostname)?;
         annotate(HOSTNAME, hostname)?;
     }
+    annotations::add(&mut manifest.annotations, &request.annotations)?;
+    annotations::check(&manifest.annotations, request.host.os)?;
     check_names(&request.volumes)?;
     manifest.volumes = request.volumes.clone();
     let (mut apps, mut notices) = (Vec::new(), Vec::new());
@@ -281,22 +276,6 @@ fn is_plain(request: &AppRequest) -> bool {
         && request.group.is_none()
         && request.environment.is_empty()
         && request.working_directory.is_none()
-}
-
-/// A hostname as sethostname(2) and other people's programs take it.
-fn check_hostname(name: &str) -> Result<()> {
-    let label = |l: &str| {
-        !l.is_empty()
-            && l.len() <= 63
-            && !l.starts_with('-')
-            && !l.ends_with('-')
-            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    if name.len() <= 64 && name.split('.').all(label) {
-        return Ok(());
-    }
-    Err(Error::new(format!("{name:?} is no hostname"))
-        .help("a hostname has letters, digits and dashes, in parts joined by dots, and at most 64 characters"))
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ pub(in crate::stage0) const LINUX: Platform = Platform { os: "linux", arch: "amd
 
 /// A pod of these apps.
 fn request(apps: Vec<AppRequest>) -> PodRequest {
-    PodRequest { apps, volumes: Vec::new(), hostname: None, network: "none".to_owned(), host: LINUX }
+    let (volumes, annotations, network) = (Vec::new(), Vec::new(), "none".to_owned());
+    PodRequest { apps, volumes, hostname: None, annotations, network, host: LINUX }
 }
 
 /// The plan of one app, changed like this.
@@ -109,10 +110,16 @@ fn apps_are_called_after_their_images() {
 fn the_manifest_knows_the_image_and_what_the_pod_is_to_be() {
     let labels = r#", "labels": [{"name": "version", "value": "1.2"}]"#;
     let apps = vec![AppRequest::of(image("example.com/a", labels))];
-    let request = PodRequest { hostname: Some("box.example".to_owned()), network: "host".to_owned(), ..request(apps) };
+    let request = PodRequest {
+        hostname: Some("box.example".to_owned()),
+        annotations: vec![("example.com/note".to_owned(), "x".to_owned())],
+        network: "host".to_owned(),
+        ..request(apps)
+    };
     let manifest = plan(request).unwrap().manifest;
     assert_eq!(manifest.annotations.get(HOSTNAME), Some("box.example"));
     assert_eq!(manifest.annotations.get(NETWORK), Some("host"));
+    assert_eq!(manifest.annotations.get("example.com/note"), Some("x"));
     let image = &manifest.apps[0].image;
     assert_eq!(image.id, ImageId::from_digest(&[0xab; 64]));
     assert_eq!(image.name.as_ref().map(ToString::to_string).as_deref(), Some("example.com/a"));
@@ -154,13 +161,35 @@ fn what_cannot_be_had_is_refused() {
 }
 
 #[test]
-fn hostnames() {
-    let long = "a".repeat(63);
-    for good in ["a", "box", "web-1.example.com", "9", &long] {
-        check_hostname(good).unwrap();
-    }
-    for bad in ["", "-a", "a-", "a..b", ".a", "a.", "a b", "a_b", "ä", &"a".repeat(64), &format!("{long}.a")] {
-        assert!(check_hostname(bad).is_err(), "{bad}");
+fn an_image_decides_nothing_about_the_pod() {
+    let annotations = ["jetpack/jail.conf/persist", "jetpack/devfs-ruleset", "hostname", "ip-address", "jetpack/net"]
+        .map(|name| format!(r#"{{"name": "{name}", "value": "0"}}"#));
+    let plan = planned(image("a", &format!(r#", "annotations": [{}]"#, annotations.join(", "))), |_| ()).unwrap();
+    let pod: Vec<_> = plan.manifest.annotations.iter().map(|a| (a.name.as_str(), a.value.as_str())).collect();
+    assert_eq!((pod, plan.manifest.apps[0].annotations.len()), (vec![(NETWORK, "none")], 0));
+}
+
+#[test]
+fn annotations_that_cannot_be_heeded_are_refused() {
+    for (name, host, expected) in [
+        ("jetpack/jail.conf/exec.start", "freebsd", Some("the annotation jetpack/jail.conf/exec.start cannot be had")),
+        (
+            "jetpack/jail.conf/allow.chflags",
+            "linux",
+            Some("the annotation jetpack/jail.conf/allow.chflags is for a jail"),
+        ),
+        ("jetpack/jail.conf/allow.chflags", "freebsd", None),
+    ] {
+        let app = AppRequest::of(image("a", ""));
+        let annotations = vec![(name.to_owned(), "true".to_owned())];
+        let planned = plan(PodRequest { annotations, host: Platform { os: host, ..LINUX }, ..request(vec![app]) });
+        match (planned, expected) {
+            (Ok(plan), None) => assert_eq!(plan.manifest.annotations.get(name), Some("true")),
+            (planned, expected) => {
+                let error = planned.unwrap_err().to_string();
+                assert!(error.starts_with(expected.unwrap_or("none")), "{error}");
+            }
+        }
     }
 }
 

@@ -5,15 +5,16 @@ use std::os::fd::AsFd;
 
 use uuid::Uuid;
 
-use super::prepare::{Allowance, Prepared, SandboxRequest, app, mounts, parameters, procfs, sandbox, sandbox_name};
+use super::prepare::{Allowance, Prepared, SandboxRequest, app, mounts, parameters, sandbox, sandbox_name};
 use super::resolv::{self, HostFiles, Reach, UPSTREAM, choose};
 use super::run::Runner;
 use crate::appc::{PodManifest, RuntimeApp, host_os_arch};
 use crate::config::{Config, IsolationKind};
 use crate::error::{Error, Result};
-use crate::isolation::{self, Isolation, SandboxSpec};
+use crate::isolation::{self, Isolation, Parameter, SandboxSpec};
 use crate::network::{self, Attachment};
-use crate::stage0::plan::{HOSTNAME, NETWORK, Platform};
+use crate::stage0::annotations::{CONFIGURED, HOSTNAME, NETWORK, addresses, for_jails, procfs, ruleset};
+use crate::stage0::plan::Platform;
 use crate::stage0::pod::{LockedPod, Pod, State};
 use crate::stage0::store::Store;
 use crate::stage2::AppSpec;
@@ -93,7 +94,8 @@ impl<'a> Engine<'a> {
         let network = network::by_name(manifest.annotations.get(NETWORK).unwrap_or("none"))?;
         self.store.begin_run(locked)?;
         let id = locked.pod.id.to_string();
-        let ended = network.attach(&id).and_then(|attachment| {
+        let attached = addresses(&manifest.annotations).and_then(|addresses| network.attach(&id, &addresses));
+        let ended = attached.and_then(|attachment| {
             let ended = self.run_attached(locked, manifest, attachment, app);
             match (ended, network.detach(&id)) {
                 (Ok(_), Err(error)) => Err(error),
@@ -133,16 +135,35 @@ impl<'a> Engine<'a> {
             id: &pod.id.to_string(),
             name_prefix: self.config.get("jail.namePrefix").unwrap_or(""),
             hostname: manifest.annotations.get(HOSTNAME),
-            attachment,
             root: self.store.app_root(pod, runtime.name.as_str(), &image.record.layers),
             read_only: runtime.read_only_root_fs,
             abi: platform().abi_of(&image.manifest.labels).unwrap_or_default(),
             procfs: procfs(&manifest.annotations)?,
             mounts: mounts(manifest, runtime, |name| self.store.pod_volume(pod, name))?,
-            resolv_conf: self.resolv_conf(reach(manifest, attachment)),
-            parameters: parameters(&self.config.with_prefix("ace.jailConf."), &manifest.annotations),
+            resolv_conf: self.resolv_conf(reach(manifest, &attachment)),
+            ruleset: ruleset(&manifest.annotations)?,
+            parameters: self.parameters(manifest)?,
+            attachment,
             record: pod.record(),
         }))
+    }
+
+    /// Whether this host can make the jail that a pod's annotations and the configuration ask for, if pods are jails here.
+    ///
+    /// # Errors
+    /// A parameter that is not for people to set, that the kernel does not have, or with a value that is none of its kind.
+    pub fn check(&self, manifest: &PodManifest) -> Result<()> {
+        self.isolation.check(&self.parameters(manifest)?)
+    }
+
+    /// The parameters of a pod's jail. Those of the configuration are for hosts that have jails.
+    fn parameters(&self, manifest: &PodManifest) -> Result<Vec<Parameter>> {
+        if self.isolation.has_jails() {
+            return parameters(&self.config.with_prefix(CONFIGURED), &manifest.annotations);
+        }
+        let ignored = |name| format!("the annotation {name} is ignored: this host has no jails");
+        for_jails(&manifest.annotations).for_each(|name| (self.warn)(&ignored(name)));
+        Ok(Vec::new())
     }
 
     fn resolv_conf(&self, reach: Reach) -> Option<String> {
@@ -238,8 +259,10 @@ pub(super) fn the_app<'a>(pod: &Pod, manifest: &'a PodManifest) -> Result<&'a Ru
 }
 
 /// Where the network of a pod leads, for its resolver.
-fn reach(manifest: &PodManifest, attachment: Attachment) -> Reach {
+fn reach(manifest: &PodManifest, attachment: &Attachment) -> Reach {
     match manifest.annotations.get(NETWORK) {
+        // The loopback address of a jail with addresses is one of these.
+        _ if !attachment.addresses.is_empty() => Reach::Own,
         _ if !attachment.own => Reach::Host,
         None | Some("none") => Reach::Nowhere,
         Some(_) => Reach::Own,

@@ -7,10 +7,9 @@ use crate::appc::{
     isolators::DEFAULT_CAPABILITIES,
 };
 use crate::error::{Error, Result};
-use crate::isolation::{HostSource, NetworkView, RootSpec, SandboxSpec, VolumeMount};
+use crate::isolation::{HostSource, NetworkView, Parameter, RootSpec, SandboxSpec, VolumeMount};
 use crate::network::Attachment;
-use crate::stage0::build::JAIL_PARAMETER;
-use crate::stage0::plan::PROCFS;
+use crate::stage0::annotations::{JailParameter, jail_parameters};
 use crate::stage2::{AppSpec, Program, Transfer};
 use crate::sys::abi::Abi;
 use crate::sys::process::Seccomp;
@@ -39,8 +38,10 @@ pub struct SandboxRequest<'a> {
     pub mounts: Vec<VolumeMount>,
     /// The pod's `/etc/resolv.conf`, if it gets one.
     pub resolv_conf: Option<String>,
-    /// Jail parameters of the configuration.
-    pub parameters: Vec<(String, String)>,
+    /// The ruleset of /dev, where there are rulesets.
+    pub ruleset: u16,
+    /// The parameters of the jail, if it is one.
+    pub parameters: Vec<Parameter>,
     /// Where mounts are written down.
     pub record: PathBuf,
 }
@@ -53,30 +54,16 @@ pub fn sandbox_name(prefix: &str, id: &str) -> String {
     format!("{prefix}{id}")
 }
 
-/// The parameters of a pod's jail: those of the configuration, over which those of the pod's annotations go.
-pub fn parameters(configured: &[(&str, &str)], annotations: &Annotations) -> Vec<(String, String)> {
-    let annotated: Vec<(&str, &str)> = annotations
-        .iter()
-        .filter_map(|annotation| {
-            Some((annotation.name.as_str().strip_prefix(JAIL_PARAMETER)?, annotation.value.as_str()))
-        })
-        .collect();
-    let is_annotated = |name: &str| annotated.iter().any(|(other, _)| *other == name);
-    let configured = configured.iter().filter(|(name, _)| !is_annotated(name));
-    configured.chain(&annotated).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
-
-/// Whether a pod's annotations ask for procfs(5).
+/// The parameters of a pod's jail, of which those in the configuration are `configured`.
 ///
 /// # Errors
-/// They say neither `true` nor `false`.
-pub fn procfs(annotations: &Annotations) -> Result<bool> {
-    match annotations.get(PROCFS) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(other) => Err(Error::new(format!("the pod's annotation {PROCFS} is {other:?}"))
-            .help("it is true, or false, which is the same as none")),
-    }
+/// One that is not for people to set.
+pub fn parameters(configured: &[(&str, &str)], annotations: &Annotations) -> Result<Vec<Parameter>> {
+    let parameter = |wanted: JailParameter| {
+        let JailParameter { name, value, origin } = wanted;
+        Parameter { name, value, origin }
+    };
+    Ok(jail_parameters(configured, annotations)?.into_iter().map(parameter).collect())
 }
 
 /// The sandbox of a pod.
@@ -87,6 +74,7 @@ pub fn sandbox(request: SandboxRequest<'_>) -> SandboxSpec {
         name: sandbox_name(request.name_prefix, request.id),
         hostname: request.hostname.unwrap_or(request.id).to_owned(),
         network: if request.attachment.own { NetworkView::Own } else { NetworkView::Host },
+        addresses: request.attachment.addresses,
         root: RootSpec {
             filesystem: request.root,
             read_only: request.read_only,
@@ -95,6 +83,7 @@ pub fn sandbox(request: SandboxRequest<'_>) -> SandboxSpec {
             files: resolv_conf.into_iter().collect(),
             mounts: request.mounts,
         },
+        ruleset: request.ruleset,
         parameters: request.parameters,
         record: request.record,
     }

@@ -29,19 +29,24 @@ fn volume() -> VolumeMount {
     VolumeMount { source: "/v".into(), target: "/data".into(), read_only: false, of_host: None }
 }
 
+fn securelevel() -> Vec<Parameter> {
+    parameters(&[("securelevel", "2")], &Annotations::default()).unwrap()
+}
+
 fn request<'a>(hostname: Option<&'a str>, own: bool, resolv_conf: Option<&str>) -> SandboxRequest<'a> {
     SandboxRequest {
         id: "1-2",
         name_prefix: "jetpack/",
         hostname,
-        attachment: Attachment { own },
+        attachment: Attachment { own, addresses: vec![std::net::Ipv4Addr::LOCALHOST.into()] },
         root: RootFs::Directory { path: "/r".into() },
         read_only: true,
         abi: Abi::Linux,
         procfs: true,
         mounts: vec![volume()],
         resolv_conf: resolv_conf.map(str::to_owned),
-        parameters: vec![("securelevel".to_owned(), "2".to_owned())],
+        ruleset: 5,
+        parameters: securelevel(),
         record: "/record".into(),
     }
 }
@@ -54,6 +59,7 @@ fn sandboxes() {
         name: "jetpack/1-2".to_owned(),
         hostname: "box".to_owned(),
         network: NetworkView::Own,
+        addresses: vec![std::net::Ipv4Addr::LOCALHOST.into()],
         root: RootSpec {
             filesystem: RootFs::Directory { path: "/r".into() },
             read_only: true,
@@ -62,7 +68,8 @@ fn sandboxes() {
             files,
             mounts: vec![volume()],
         },
-        parameters: vec![("securelevel".to_owned(), "2".to_owned())],
+        ruleset: 5,
+        parameters: securelevel(),
         record: "/record".into(),
     };
     assert_eq!(sandbox(request(Some("box"), true, Some("nameserver 192.0.2.1\n"))), expected);
@@ -224,21 +231,6 @@ fn a_console_keeps_the_limits_and_nothing_else() {
 }
 
 #[test]
-fn parameters_of_a_pod_go_over_those_of_the_configuration() {
-    let annotation =
-        |name: &str, value: &str| crate::appc::Annotation { name: name.parse().unwrap(), value: value.to_owned() };
-    let annotations = Annotations::new(vec![
-        annotation("jetpack/net", "none"),
-        annotation("jetpack/jail.conf/securelevel", "0"),
-        annotation("jetpack/jail.conf/allow.chflags", "true"),
-    ]);
-    let merged = parameters(&[("securelevel", "2"), ("allow.mount", "false")], &annotations.unwrap());
-    let expected = [("allow.mount", "false"), ("securelevel", "0"), ("allow.chflags", "true")];
-    assert_eq!(merged, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    assert_eq!(parameters(&[("a", "b")], &Annotations::default()), [("a".to_owned(), "b".to_owned())]);
-}
-
-#[test]
 fn volumes_of_the_host_and_of_the_pod_are_mounted() {
     let point = r#", "mountPoints": [{"name": "read", "path": "/read", "readOnly": true}]"#;
     let mut runtime = runtime(point);
@@ -267,15 +259,4 @@ fn volumes_of_the_host_and_of_the_pod_are_mounted() {
     assert_eq!(error.one_line(), "cannot mount the volume none at /x: the pod has none of that name");
     runtime.mounts = vec![Mount { app_volume: Some("own".parse().unwrap()), ..mount("own", "/x") }];
     assert!(mounts(&manifest, &runtime, |_| PathBuf::new()).is_err());
-}
-
-#[test]
-fn procfs_is_asked_for_by_an_annotation() {
-    let with = |value: &str| {
-        let annotation = crate::appc::Annotation { name: "jetpack/procfs".parse().unwrap(), value: value.to_owned() };
-        procfs(&Annotations::new(vec![annotation]).unwrap())
-    };
-    assert!(!procfs(&Annotations::default()).unwrap());
-    assert!(with("true").unwrap() && !with("false").unwrap());
-    assert_eq!(with("on").unwrap_err().to_string(), "the pod's annotation jetpack/procfs is \"on\"");
 }

@@ -12,8 +12,10 @@ use nix::errno::Errno;
 
 pub mod abi;
 pub mod acl;
+pub mod addresses;
 pub mod channel;
 pub mod lock;
+pub mod parameter;
 pub mod paths;
 pub mod process;
 pub mod processes;

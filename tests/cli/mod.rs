@@ -1,5 +1,6 @@
 //! The command line on backends that touch nothing: no root needed.
 
+mod annotations;
 mod bad_archives;
 mod bad_compression;
 mod bad_references;

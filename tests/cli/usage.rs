@@ -22,7 +22,7 @@ const APP: [&str; 10] = [
 fn every_command_has_a_help_that_lists_its_options() {
     let jetpack = Jetpack::uninitialized(&[]);
     let everywhere = ["--config", "-o", "--insecure-options", "--format", "-q, --quiet", "--verbose", "-h, --help"];
-    let pod = ["--hostname", "--net", "-v <VOLUME>", "--saveid"];
+    let pod = ["--hostname", "-a <NAME=VALUE>", "--net", "-v <VOLUME>", "--saveid"];
     let table: Vec<(&str, Vec<&str>)> = vec![
         ("init", vec![]),
         ("config", vec!["[VAR]..."]),

@@ -701,6 +701,8 @@ everything_removed() {
 . "$here/tests/freebsd/rcd.sh"
 # shellcheck source=tests/freebsd/mounts.sh
 . "$here/tests/freebsd/mounts.sh"
+# shellcheck source=tests/freebsd/jails.sh
+. "$here/tests/freebsd/jails.sh"
 
 uname -a
 check 'an image made of /rescue' image_of_rescue
@@ -719,6 +721,7 @@ check 'a pod runs again' runs_again
 check 'signals reach the app' signals_reach_the_app
 check 'daemons die with the pod' daemons_die_with_the_pod
 check 'orphans are reaped' orphans_are_reaped
+jail_checks
 check 'two pods at once' two_pods_at_once
 check 'a terminal' terminal
 check 'commands in a pod that runs' commands_in_a_pod

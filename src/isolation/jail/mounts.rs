@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use super::super::filesystems::{Standard, is_hosts_own, standard};
 use super::super::submounts::below;
 use super::super::{HostSource, SandboxSpec, VolumeMount, mountpoint, record, volume_mountpoint, write_file};
-use super::RULESET;
 use crate::command;
 use crate::error::{Context, Error, Result};
 use crate::sys;
@@ -101,7 +100,8 @@ impl Mounts<'_> {
     fn mount_devfs(&self) -> Result<()> {
         let dev = self.root.join("dev");
         record::add(&self.spec.record, &self.root, &dev)?;
-        sys::os::mount("devfs", &dev, &[("ruleset", OsStr::new(RULESET))]).context(|| "cannot mount the jail's devfs")
+        let ruleset = self.spec.ruleset.to_string();
+        sys::os::mount("devfs", &dev, &[("ruleset", OsStr::new(&ruleset))]).context(|| "cannot mount the jail's devfs")
     }
 
     /// Mounts what every such jail has. The root is at rest yet: no volume that others have too is in it.

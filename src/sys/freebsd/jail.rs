@@ -1,33 +1,39 @@
-//! Jails, by the `jail` crate: jail_set(2), jail_get(2), jail_attach(2), jail_remove(2).
+//! Jails: by the `jail` crate jail_set(2), jail_attach(2) and jail_remove(2), and here what it lacks: the types of parameters
+//! that are not just numbers.
 
 use std::path::Path;
 
-use jail::param::{Type, Value};
-use jail::{RunningJail, StoppedJail};
+use jail::{JailError, RunningJail, StoppedJail, param};
 use nix::errno::Errno;
+use sysctl::{Ctl, CtlFlags, CtlInfo, CtlType, Sysctl};
 
+use super::super::parameter::{Kind, Value};
 use super::super::{Error, Result};
 
-/// Makes a persistent jail called `name` at `path`. Values of `parameters` are written as jail(8) writes them; their types
-/// are the kernel's own (`security.jail.param`).
+/// Makes a persistent jail called `name` at `path`.
 ///
 /// # Errors
-/// A parameter is unknown or its value is not of its type, or the kernel refuses; the text is the kernel's own.
-pub fn create(name: &str, path: &Path, parameters: &[(String, String)]) -> Result<i32> {
+/// The kernel refuses; the text is its own where it gives one.
+pub fn create(name: &str, path: &Path, parameters: &[(String, Value)]) -> Result<()> {
     let mut jail = StoppedJail::new(path).name(name);
     for (key, value) in parameters {
-        jail = jail.param(key.clone(), typed(key, value)?);
+        jail = match value {
+            // What such a parameter is set to is in its name; whatever follows is not looked at.
+            Value::Boolean(on) => jail.param(if *on { key.clone() } else { negated(key) }, param::Value::Int(1)),
+            value => jail.param(key.clone(), converted(value)),
+        };
     }
-    let running = jail.start().map_err(|e| failed(format!("jail_set(name={name:?}, path={path:?}): {e}")))?;
-    Ok(running.jid)
+    let call = || format!("jail_set(name={name:?}, path={path:?}, {parameters:?})");
+    jail.start().map(drop).map_err(|error| failed(call(), &error))
 }
 
-/// Puts this process into the jail called `name`.
+/// Puts this process into the jail called `name`; its root and current directories are the jail's then.
 ///
 /// # Errors
 /// There is no such jail.
 pub fn attach(name: &str) -> Result<()> {
-    find(name)?.attach().map_err(|e| failed(format!("jail_attach({name:?}): {e}")))
+    let jail = RunningJail::from_name(name).map_err(|error| failed(format!("jail_get({name:?})"), &error))?;
+    jail.attach().map_err(|error| failed(format!("jail_attach({name:?})"), &error))
 }
 
 /// Kills everything in the jail called `name` and removes it; one that is not there is no error.
@@ -35,58 +41,146 @@ pub fn attach(name: &str) -> Result<()> {
 /// # Errors
 /// The kernel refuses.
 pub fn remove(name: &str) -> Result<()> {
-    match RunningJail::from_name(name) {
-        Ok(jail) => jail.kill().map_err(|e| failed(format!("jail_remove({name:?}): {e}"))),
-        Err(_) if Errno::last() == Errno::ENOENT => Ok(()),
-        Err(e) => Err(failed(format!("jail_get({name:?}): {e}"))),
-    }
-}
-
-fn find(name: &str) -> Result<RunningJail> {
-    RunningJail::from_name(name).map_err(|e| failed(format!("jail_get({name:?}): {e}")))
-}
-
-/// Parameters that choose between nothing, one of the jail's own, and the host's (jail(8)).
-const JAILSYS: [&str; 7] = ["host", "ip4", "ip6", "vnet", "sysvmsg", "sysvsem", "sysvshm"];
-
-/// The value of a parameter in the kernel's type. A boolean may be written as jail.conf(5) writes it, and a parameter that
-/// chooses between the host's and its own as `disable`, `new` or `inherit`.
-fn typed(key: &str, value: &str) -> Result<Value> {
-    // The kernel describes these in a way that the crate does not read (`security.jail.param.ip4.`, an empty last part).
-    if JAILSYS.contains(&key)
-        && let Some(choice) = ["disable", "new", "inherit"].iter().position(|word| *word == value)
-    {
-        return Ok(Value::Int(libc::c_int::try_from(choice).unwrap_or(0)));
-    }
-    let kind = Type::of_param(key).map_err(|e| failed(format!("jail parameter {key:?}: {e}")))?;
-    let wrong = || Error::new(format!("jail parameter {key}={value:?}, which is of type {kind:?},"), Errno::EINVAL);
-    let number = || match value {
-        "true" | "on" => Ok(1),
-        "false" | "off" => Ok(0),
-        digits => digits.parse::<i64>().map_err(|_| wrong()),
+    let removed = match RunningJail::from_name(name) {
+        Ok(jail) => jail.kill().map_err(|error| failed(format!("jail_remove({name:?})"), &error)),
+        Err(error) => Err(failed(format!("jail_get({name:?})"), &error)),
     };
-    fn fit<T: TryFrom<i64>>(number: i64, wrong: impl Fn() -> Error) -> Result<T> {
-        T::try_from(number).map_err(|_| wrong())
+    match removed {
+        // It may have gone in this moment, too.
+        Err(error) if matches!(error.errno(), Errno::ENOENT | Errno::EINVAL) => Ok(()),
+        other => other,
     }
-    Ok(match kind {
-        Type::String => Value::String(value.to_owned()),
-        Type::Int => Value::Int(fit(number()?, wrong)?),
-        Type::Uint => Value::Uint(fit(number()?, wrong)?),
-        Type::Long => Value::Long(fit(number()?, wrong)?),
-        Type::Ulong => Value::Ulong(fit(number()?, wrong)?),
-        Type::U8 => Value::U8(fit(number()?, wrong)?),
-        Type::U16 => Value::U16(fit(number()?, wrong)?),
-        Type::U32 => Value::U32(fit(number()?, wrong)?),
-        Type::U64 => Value::U64(fit(number()?, wrong)?),
-        Type::S8 => Value::S8(fit(number()?, wrong)?),
-        Type::S16 => Value::S16(fit(number()?, wrong)?),
-        Type::S32 => Value::S32(fit(number()?, wrong)?),
-        Type::S64 => Value::S64(number()?),
-        Type::Ipv4Addrs | Type::Ipv6Addrs => return Err(wrong()),
-    })
 }
 
-/// The crate's errors hold the kernel's text; the number is what errno still says.
-fn failed(call: String) -> Error {
-    Error::new(call, Errno::last())
+/// What values the parameter of jails called `name` takes (`security.jail.param`, as libjail reads it); none if this kernel
+/// has no such parameter.
+///
+/// # Errors
+/// The kernel describes it in a way that means nothing.
+pub fn parameter_kind(name: &str) -> Result<Option<Kind>> {
+    let Some((info, control)) = described(name) else { return Ok(None) };
+    if !info.flags().intersects(CtlFlags::WR | CtlFlags::TUN) {
+        return Ok(Some(Kind::Unsettable));
+    }
+    let number = |bits, signed| Kind::Number { bits, signed };
+    Ok(Some(match (info.ctl_type, info.fmt.as_str()) {
+        (CtlType::Int, "B") => Kind::Boolean,
+        (CtlType::Int, "E,jailsys") => Kind::Choice,
+        (CtlType::String, _) => {
+            let size = control.value_string().ok().and_then(|size| size.parse::<usize>().ok());
+            let size = size.ok_or_else(|| Error::new(format!("sysctl(security.jail.param.{name})"), Errno::EINVAL))?;
+            Kind::Text(size.saturating_sub(1))
+        }
+        (CtlType::Struct, "S,in_addr,a") => Kind::Ipv4,
+        (CtlType::Struct, "S,in6_addr,a") => Kind::Ipv6,
+        (CtlType::Int | CtlType::S32, _) => number(32, true),
+        (CtlType::Uint | CtlType::U32, _) => number(32, false),
+        (CtlType::Long, _) => number(libc::c_long::BITS, true),
+        (CtlType::Ulong, _) => number(libc::c_ulong::BITS, false),
+        (CtlType::S64, _) => number(64, true),
+        (CtlType::U64, _) => number(64, false),
+        (CtlType::S16, _) => number(16, true),
+        (CtlType::U16, _) => number(16, false),
+        (CtlType::S8, _) => number(8, true),
+        (CtlType::U8, _) => number(8, false),
+        _ => Kind::Unsettable,
+    }))
+}
+
+/// How the kernel describes the parameter called `name`. One that chooses for a group of parameters is described by a member of the
+/// group without a name, whose number is next to the group's own.
+fn described(name: &str) -> Option<(CtlInfo, Ctl)> {
+    let full = format!("security.jail.param.{name}");
+    let control = Ctl::new(&full).ok()?;
+    let info = control.info().ok()?;
+    if info.ctl_type != CtlType::Node {
+        return Some((info, control));
+    }
+    let group = control.oid()?;
+    let number = group.last()?;
+    let members = [number - 1, number + 1].map(|member| Ctl::Oid([group, &[member][..]].concat()));
+    let nameless = format!("{full}.");
+    let control = members.into_iter().find(|member| member.name().is_ok_and(|name| name == nameless))?;
+    Some((control.info().ok()?, control))
+}
+
+/// The name that switches off what `name` switches on: `allow.mount` and `allow.nomount`.
+fn negated(name: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((group, last)) => format!("{group}.no{last}"),
+        None => format!("no{name}"),
+    }
+}
+
+/// The value as the crate has it. Of a number the kernel looks at the size and the bits.
+fn converted(value: &Value) -> param::Value {
+    let bytes = |value: &i128| -> [u8; 16] { value.to_le_bytes() };
+    match value {
+        Value::Boolean(on) => param::Value::Int((*on).into()),
+        Value::Text(text) => param::Value::String(text.clone()),
+        Value::Ipv4(addresses) => param::Value::Ipv4Addrs(addresses.clone()),
+        Value::Ipv6(addresses) => param::Value::Ipv6Addrs(addresses.clone()),
+        Value::Number { value, bits, .. } => {
+            let [a, b, c, d, e, f, g, h, ..] = bytes(value);
+            match bits {
+                8 => param::Value::U8(a),
+                16 => param::Value::U16(u16::from_le_bytes([a, b])),
+                32 => param::Value::U32(u32::from_le_bytes([a, b, c, d])),
+                _ => param::Value::U64(u64::from_le_bytes([a, b, c, d, e, f, g, h])),
+            }
+        }
+    }
+}
+
+/// The crate's errors hold the kernel's text if it gave one; the number is what errno still says.
+fn failed(call: String, error: &JailError) -> Error {
+    let errno = Errno::last();
+    match error {
+        JailError::JailSetError(text) | JailError::JailGetError(text) => Error::new(format!("{call}: {text}"), errno),
+        JailError::IoError(error) | JailError::JailAttachError(error) => {
+            Error::new(call, error.raw_os_error().map_or(errno, Errno::from_raw))
+        }
+        other => Error::new(format!("{call}: {other}"), errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells_what_its_parameters_are() {
+        let int = Kind::Number { bits: 32, signed: true };
+        let table = [
+            ("securelevel", Some(int)),
+            ("children.max", Some(int)),
+            ("osrelease", Some(Kind::Text(31))),
+            ("host", Some(Kind::Choice)),
+            ("ip4", Some(Kind::Choice)),
+            ("host.hostname", Some(Kind::Text(255))),
+            ("host.hostid", Some(Kind::Number { bits: libc::c_ulong::BITS, signed: false })),
+            ("ip4.addr", Some(Kind::Ipv4)),
+            ("ip6.addr", Some(Kind::Ipv6)),
+            ("allow.chflags", Some(Kind::Boolean)),
+            ("allow.mount", Some(Kind::Boolean)),
+            ("ip4.saddrsel", Some(Kind::Boolean)),
+            ("dying", Some(Kind::Unsettable)),
+            ("children.cur", Some(Kind::Unsettable)),
+            ("allow", None),
+            ("children", None),
+            ("allow.nochflags", None),
+            ("nosuch", None),
+            ("", None),
+            ("a\0b", None),
+        ];
+        for (name, kind) in table {
+            assert_eq!(parameter_kind(name).unwrap(), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn switches_have_a_name_for_off() {
+        assert_eq!(negated("persist"), "nopersist");
+        assert_eq!(negated("allow.mount.zfs"), "allow.mount.nozfs");
+    }
 }

@@ -8,7 +8,7 @@ mod mount;
 
 pub use agent::{AgentExe, spawn_agent};
 pub use control::{connect_at, listen_at};
-pub use jail::{attach, create, remove};
+pub use jail::{attach, create, parameter_kind, remove};
 pub use mount::{Mounted, filesystem_of, has_filesystem, mount, mount_dataset, mount_in, mounted, unmount};
 
 use std::os::fd::RawFd;
@@ -23,6 +23,9 @@ use super::{Call, Result};
 
 /// Whether this kernel has capabilities (capabilities(7)).
 pub const HAS_CAPABILITIES: bool = false;
+
+/// Whether a sandbox can have some of the host's addresses for its network.
+pub const SHARES_ADDRESSES: bool = true;
 
 unsafe extern "C" {
     /// modfind(2).

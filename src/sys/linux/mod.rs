@@ -31,6 +31,9 @@ use super::{Call, Result};
 /// Whether this kernel has capabilities (capabilities(7)).
 pub const HAS_CAPABILITIES: bool = true;
 
+/// Whether a sandbox can have some of the host's addresses for its network.
+pub const SHARES_ADDRESSES: bool = false;
+
 /// Whether this kernel runs such programs: its own only.
 pub fn runs(abi: Abi) -> bool {
     abi == Abi::Native
