@@ -183,6 +183,19 @@ pub fn jail_processes(jail: &str) -> Result<Vec<Process>> {
     processes(&output("/bin/ps", &["-J", jail, "-ww", "--libxo", "json", "-o", columns])?)
 }
 
+/// The numbers of the jails that processes are in, those that are dying too, which ps(1) cannot be asked about by number; 0 for the
+/// host.
+///
+/// # Errors
+/// ps(1) cannot be run.
+pub fn jails_with_processes() -> Result<Vec<i32>> {
+    Ok(numbers(&output("/bin/ps", &["-ax", "-o", "jid="])?))
+}
+
+fn numbers(text: &str) -> Vec<i32> {
+    text.split_whitespace().filter_map(|number| number.parse().ok()).collect()
+}
+
 /// What `ps --libxo json` prints.
 #[derive(Deserialize)]
 struct Processes {
@@ -318,6 +331,11 @@ mod tests {
         for text in ["", "[]", "{\"process-information\": 1}", "ps: error"] {
             assert!(processes(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn jails_are_numbered() {
+        assert_eq!(numbers("    0\n   12\n    0\n"), [0, 12, 0]);
     }
 
     #[test]

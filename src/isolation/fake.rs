@@ -5,9 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use nix::unistd::Pid;
-
-use super::{AgentProcess, Inside, Isolation, SandboxSpec};
+use super::{AgentProcess, Inside, Isolation, Launched, SandboxSpec};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::abi::Abi;
@@ -18,7 +16,7 @@ use crate::sys::processes::Process;
 pub struct Fake;
 
 impl Isolation for Fake {
-    fn launch(&self, spec: &SandboxSpec, agent: AgentProcess<'_>, _warn: &dyn Fn(&str)) -> Result<Pid> {
+    fn launch(&self, spec: &SandboxSpec, agent: AgentProcess<'_>, _warn: &dyn Fn(&str)) -> Result<Launched> {
         let what = || format!("cannot start the agent of pod {}", spec.id);
         let program = std::env::current_exe().context(what)?;
         sys::process::fork(|| {
@@ -29,6 +27,7 @@ impl Isolation for Fake {
             let _ = std::process::Command::new(program).args(arguments).arg("none").env_clear().exec();
             125
         })
+        .map(|agent| Launched { agent, owner: None })
         .context(what)
     }
 
@@ -48,8 +47,8 @@ impl Isolation for Fake {
         processes.first().map_or(Ok(()), |_| Err(Error::new("nothing tells the processes of the pod from others")))
     }
 
-    fn remove(&self, _name: &str, _record: &Path) -> Result<()> {
-        Ok(())
+    fn remove(&self, _name: &str, _record: &Path) -> Result<Option<String>> {
+        Ok(None)
     }
 
     fn mounted(&self, _abi: Abi) -> &'static [&'static str] {

@@ -1,17 +1,20 @@
 //! FreeBSD: a jail, with its own devfs.
 //!
 //! The jail and the mounts below its root outlive the process that made them. So each mount is written down in the pod's
-//! record before it is made, and [`Isolation::remove`] takes away whatever the record and the kernel know of.
+//! record before it is made, and [`Isolation::remove`] takes away whatever the record and the kernel know of. Where the kernel
+//! has jail descriptors (FreeBSD 15), the jail itself lives as long as the runner, which owns it.
 
-use std::os::fd::BorrowedFd;
+use std::fs;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::parameters::{own, value};
-use super::{AgentProcess, Inside, Isolation, Parameter, SandboxSpec};
+use super::{AgentProcess, Inside, Isolation, Launched, Parameter, SandboxSpec};
 use crate::command;
 use crate::error::{Context, Error, Result};
 use crate::steps::Steps;
@@ -30,12 +33,18 @@ use mounts::{mount_all, unmount_recorded};
 #[derive(Debug, Default)]
 pub struct Jail;
 
+/// How long a jail is waited for that something in the kernel still holds.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long to wait before looking again.
+const MOMENT: Duration = Duration::from_millis(10);
+
 impl Isolation for Jail {
     fn check(&self, parameters: &[Parameter]) -> Result<()> {
         parameters.iter().try_for_each(|parameter| given(parameter).map(drop))
     }
 
-    fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>, warn: &dyn Fn(&str)) -> Result<Pid> {
+    fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>, warn: &dyn Fn(&str)) -> Result<Launched> {
         let path = &directory(spec)?;
         let what = || format!("cannot make the jail of pod {}", spec.id);
         check_ruleset(spec.ruleset)?;
@@ -44,14 +53,15 @@ impl Isolation for Jail {
         let exe = AgentExe::protected().context(|| "cannot open this program")?;
         agent.arguments.push(std::ffi::CString::new(exe.kind()).unwrap_or_default());
         let mut steps = Steps::new();
-        let unmount = || unmount_recorded(&spec.record);
+        let unmount = || unmount_recorded(&spec.record, false);
         steps.step("mount the pod's filesystems", unmount, || mount_all(path, spec, warn))?;
-        let remove = || sys::os::remove(&spec.name).context(|| "cannot remove the jail");
+        let remove = || sys::os::remove(&spec.name).map(drop).context(|| "cannot remove the jail");
         let make = || sys::os::create(&spec.name, path, &parameters).context(what);
-        steps.step("make the jail", remove, make)?;
-        let pid = steps.check(|| sys::os::spawn_agent(&exe, &agent.descriptors, &agent.arguments).context(what))?;
+        let jid = steps.step("make the jail", remove, make)?;
+        let owner = steps.check(|| owner(jid).context(what))?;
+        let agent = steps.check(|| sys::os::spawn_agent(&exe, &agent.descriptors, &agent.arguments).context(what))?;
         steps.keep();
-        Ok(pid)
+        Ok(Launched { agent, owner })
     }
 
     fn harden(&self, exe: &str, fd: i32) -> Result<()> {
@@ -94,9 +104,25 @@ impl Isolation for Jail {
         sys::process::in_child(send).context(what)?.context(what).map(drop)
     }
 
-    fn remove(&self, name: &str, record: &Path) -> Result<()> {
-        sys::os::remove(name).context(|| format!("cannot remove the jail {name}"))?;
-        unmount_recorded(record)
+    fn remove(&self, name: &str, record: &Path) -> Result<Option<String>> {
+        let removed = sys::os::remove(name).context(|| format!("cannot remove the jail {name}"))?;
+        // Where there is neither, nothing is left of the jail, but perhaps one that is dying, of which was told before.
+        let is_left = removed || record.exists();
+        let dying = if is_left { Dying::wait(name, Instant::now() + LINGER)? } else { None };
+        unmount_recorded(record, dying.as_ref().is_some_and(|dying| !dying.has_processes))?;
+        Ok(dying.map(|dying| dying.tell(name)))
+    }
+
+    fn let_go(&self, name: &str, root: &Path) -> Result<()> {
+        match Dying::wait(name, Instant::now())? {
+            Some(Dying { has_processes: false, .. }) => match fs::canonicalize(root) {
+                Ok(root) => sys::os::unmount_by_force(&root).context(|| format!("cannot unmount {}", root.display())),
+                // The pod was half destroyed before.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                Err(e) => Err(e).context(|| format!("cannot find {}", root.display())),
+            },
+            _ => Ok(()),
+        }
     }
 
     fn mounted(&self, abi: Abi) -> &'static [&'static str] {
@@ -124,6 +150,52 @@ fn check_ruleset(number: u16) -> Result<()> {
                 .help("load the rules of devfs.rules(5): `service devfs restart`"))
         }
         _ => Ok(()),
+    }
+}
+
+/// What the jail lives as long as, where this kernel has it.
+#[cfg(not(feature = "testing"))]
+fn owner(jid: i32) -> sys::Result<Option<OwnedFd>> {
+    sys::os::own(jid)
+}
+
+/// Tests choose an older kernel's way, so that one kernel shows both.
+#[cfg(feature = "testing")]
+fn owner(jid: i32) -> sys::Result<Option<OwnedFd>> {
+    if std::env::var("JETPACK_TEST_JAIL_OWNER").as_deref() == Ok("none") { Ok(None) } else { sys::os::own(jid) }
+}
+
+/// Jails of a pod's that were removed and that the kernel has not let go of.
+struct Dying {
+    jids: Vec<i32>,
+    /// Whether processes that were killed have not ended yet.
+    has_processes: bool,
+}
+
+impl Dying {
+    /// Those called `name`, once they have been waited for until `until`; none if there are none.
+    fn wait(name: &str, until: Instant) -> Result<Option<Dying>> {
+        loop {
+            let jids = sys::os::dying(name).context(|| format!("cannot look for the jail {name}"))?;
+            if jids.is_empty() {
+                return Ok(None);
+            }
+            if Instant::now() >= until {
+                let has_processes = command::jails_with_processes()?.iter().any(|jid| jids.contains(jid));
+                return Ok(Some(Dying { jids, has_processes }));
+            }
+            std::thread::sleep(MOMENT);
+        }
+    }
+
+    /// What a person is told.
+    fn tell(&self, name: &str) -> String {
+        let jids: Vec<String> = self.jids.iter().map(i32::to_string).collect();
+        let why = match self.has_processes {
+            true => "processes of it that were killed have not ended yet",
+            false => "nothing runs in it, but the kernel holds it, perhaps until its network connections are closed",
+        };
+        format!("the jail {name} is dying (jid {}): {why}; it goes by itself", jids.join(", "))
     }
 }
 

@@ -133,6 +133,16 @@ pub struct AgentProcess<'a> {
     pub descriptors: Vec<BorrowedFd<'a>>,
 }
 
+/// A sandbox in which the agent has been started.
+#[derive(Debug)]
+pub struct Launched {
+    /// The agent.
+    pub agent: Pid,
+    /// What the sandbox lives as long as, where the kernel has such descriptors and does not end it with the agent anyway. The
+    /// runner keeps it, so that even its death by SIGKILL ends the pod.
+    pub owner: Option<OwnedFd>,
+}
+
 /// How the world looks to the agent once it is inside.
 #[derive(Debug)]
 pub struct Inside {
@@ -160,7 +170,7 @@ pub trait Isolation {
     ///
     /// # Errors
     /// The kernel refuses; whatever was made is gone again.
-    fn launch(&self, spec: &SandboxSpec, agent: AgentProcess<'_>, warn: &dyn Fn(&str)) -> Result<Pid>;
+    fn launch(&self, spec: &SandboxSpec, agent: AgentProcess<'_>, warn: &dyn Fn(&str)) -> Result<Launched>;
 
     /// In the agent, first of all: makes sure that nobody in the pod can use the program that it runs from. `fd` is the
     /// number of the descriptor that follows [`AgentProcess::descriptors`].
@@ -197,11 +207,22 @@ pub trait Isolation {
     /// The kernel refuses.
     fn signal(&self, name: &str, identity: Option<BorrowedFd<'_>>, processes: &[Process], signal: i32) -> Result<()>;
 
-    /// On the host, when the agent has ended, however it did: removes what outlives it. Nothing to remove is no error.
+    /// On the host, when the agent has ended, however it did: removes what outlives it. Nothing to remove is no error. What the
+    /// kernel keeps for a while, in nobody's way, is told.
     ///
     /// # Errors
     /// Something cannot be removed.
-    fn remove(&self, name: &str, record: &Path) -> Result<()>;
+    fn remove(&self, name: &str, record: &Path) -> Result<Option<String>>;
+
+    /// On the host, when a pod is destroyed that is removed already: makes the kernel let go of the pod's root at `root`, if that
+    /// is a mount of its own.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    fn let_go(&self, name: &str, root: &Path) -> Result<()> {
+        let _ = (name, root);
+        Ok(())
+    }
 
     /// The directories of a root for such programs at which this mounts something in any case, relative to the root. They are
     /// made if they are missing.

@@ -7,10 +7,11 @@ use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::Pid;
 
 use super::submounts::below;
-use super::{AgentProcess, HostSource, Inside, Isolation, NetworkView, RootSpec, SandboxSpec, VolumeMount, mountpoint};
+use super::{
+    AgentProcess, HostSource, Inside, Isolation, Launched, NetworkView, RootSpec, SandboxSpec, VolumeMount, mountpoint,
+};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::abi::Abi;
@@ -65,12 +66,13 @@ const HOSTS_OWN: [&str; 15] = [
 ];
 
 impl Isolation for Namespaces {
-    fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>, _warn: &dyn Fn(&str)) -> Result<Pid> {
+    fn launch(&self, spec: &SandboxSpec, mut agent: AgentProcess<'_>, _warn: &dyn Fn(&str)) -> Result<Launched> {
         spec.root.mounts.iter().try_for_each(check_source)?;
         let exe = protected_program().context(|| "cannot make a protected copy of this program")?;
         agent.arguments.push(std::ffi::CString::new(exe.kind()).unwrap_or_default());
         let namespaces = sys::os::Namespaces { network: spec.network == NetworkView::Own };
         sys::os::spawn_agent(&exe, namespaces, &agent.descriptors, &agent.arguments)
+            .map(|agent| Launched { agent, owner: None })
             .context(|| format!("cannot make the namespaces of pod {}", spec.id))
     }
 
@@ -133,8 +135,8 @@ impl Isolation for Namespaces {
         sent.into_iter().collect()
     }
 
-    fn remove(&self, _name: &str, _record: &Path) -> Result<()> {
-        Ok(())
+    fn remove(&self, _name: &str, _record: &Path) -> Result<Option<String>> {
+        Ok(None)
     }
 
     fn mounted(&self, _abi: Abi) -> &'static [&'static str] {

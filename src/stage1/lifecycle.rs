@@ -201,6 +201,7 @@ impl<'a> Engine<'a> {
     /// Something of it cannot be removed.
     pub fn destroy_locked(&self, locked: LockedPod) -> Result<()> {
         self.remove_sandbox(&locked.pod)?;
+        self.let_go(&locked.pod)?;
         self.store.destroy_pod(locked)
     }
 
@@ -242,9 +243,21 @@ impl<'a> Engine<'a> {
         Ok(removed)
     }
 
+    /// Has the kernel let go of the roots of a pod without a sandbox. What is half-made, or has no manifest, never had one.
+    fn let_go(&self, pod: &Pod) -> Result<()> {
+        let Ok(manifest) = pod.manifest() else { return Ok(()) };
+        let mut roots = manifest.apps.iter().map(|app| self.store.app_root(pod, app.name.as_str(), &[]));
+        roots.try_for_each(|root| self.isolation.let_go(&self.sandbox_name(pod), root.path()))
+    }
+
+    fn sandbox_name(&self, pod: &Pod) -> String {
+        sandbox_name(self.config.get("jail.namePrefix").unwrap_or(""), &pod.id.to_string())
+    }
+
     fn remove_sandbox(&self, pod: &Pod) -> Result<()> {
-        let prefix = self.config.get("jail.namePrefix").unwrap_or("");
-        self.isolation.remove(&sandbox_name(prefix, &pod.id.to_string()), &pod.record())
+        let lingering = self.isolation.remove(&self.sandbox_name(pod), &pod.record())?;
+        lingering.iter().for_each(|lingering| (self.warn)(lingering));
+        Ok(())
     }
 }
 

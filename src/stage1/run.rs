@@ -5,15 +5,13 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::unistd::Pid;
-
 use super::agent::COMMAND;
 use super::control;
 use super::message::Job;
 use super::session::{Program, Session, catch_signals};
 use super::streams::{Streams, connect};
 use crate::error::{Context, Error, Result};
-use crate::isolation::{AgentProcess, Isolation, SandboxSpec};
+use crate::isolation::{AgentProcess, Isolation, Launched, SandboxSpec};
 use crate::stage2::AppSpec;
 use crate::sys;
 use crate::sys::channel::Channel;
@@ -41,9 +39,9 @@ impl Runner<'_> {
     pub fn run(&self, sandbox: SandboxSpec, app: AppSpec) -> Result<Exit> {
         let (name, record) = (sandbox.name.clone(), sandbox.record.clone());
         // What an earlier runner left when it was killed would be in the way.
-        self.isolation.remove(&name, &record)?;
+        self.remove(&name, &record)?;
         let ended = self.launch_and_wait(sandbox, app);
-        let removed = self.isolation.remove(&name, &record);
+        let removed = self.remove(&name, &record);
         control::forget(self.control);
         match (ended, removed) {
             (Ok(exit), Ok(())) => Ok(exit),
@@ -52,11 +50,16 @@ impl Runner<'_> {
         }
     }
 
+    fn remove(&self, name: &str, record: &Path) -> Result<()> {
+        self.isolation.remove(name, record)?.iter().for_each(|lingering| (self.warn)(lingering));
+        Ok(())
+    }
+
     fn launch_and_wait(&self, sandbox: SandboxSpec, app: AppSpec) -> Result<Exit> {
         let signals = catch_signals()?;
         let (ours, theirs) = Channel::pair().context(|| "cannot connect to the pod")?;
         let (standard, streams) = standard(app.terminal.is_some())?;
-        let pid = self.launch(&sandbox, &theirs, &standard)?;
+        let launched = self.launch(&sandbox, &theirs, &standard)?;
         drop((theirs, standard));
         let job = Job { size: sys::terminal::size(&std::io::stdin()), sandbox, app };
         let mut session = Session::new(ours, Program::Own, streams, signals, self.warn);
@@ -64,7 +67,7 @@ impl Runner<'_> {
         let served = session.hold(&job, Vec::new());
         // Where serving failed, this ends the pod; else its agent has closed the other end already.
         let remains = session.hang_up();
-        let ended = sys::process::wait(pid).context(|| "cannot wait for the pod")?;
+        let ended = sys::process::wait(launched.agent).context(|| "cannot wait for the pod")?;
         let (_, outcome) = remains.finish();
         match outcome {
             Some(outcome) => outcome,
@@ -78,7 +81,7 @@ impl Runner<'_> {
         }
     }
 
-    fn launch(&self, sandbox: &SandboxSpec, theirs: &Channel, standard: &[OwnedFd; 3]) -> Result<Pid> {
+    fn launch(&self, sandbox: &SandboxSpec, theirs: &Channel, standard: &[OwnedFd; 3]) -> Result<Launched> {
         let words = ["jetpack", COMMAND, self.backend];
         let arguments = words.iter().map(|w| CString::new(*w).context(|| "a NUL byte")).collect::<Result<_>>()?;
         // From now on somebody may connect. The agent alone keeps the socket, so that it refuses when the agent has gone.

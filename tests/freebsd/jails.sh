@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154 # run.sh, which reads this, sets what is not set here
-# Jails: their parameters, addresses and rulesets. Read by run.sh.
+# Jails: their parameters, addresses and rulesets, what ends them, and those that die slowly. Read by run.sh.
 
 jail_checks() {
 	check 'parameters of a jail' jail_parameters
@@ -8,6 +8,9 @@ jail_checks() {
 	check 'a devfs ruleset of the pod'\''s own' jail_ruleset
 	check 'addresses of the host'\''s' jail_addresses
 	check 'nothing of the host'\''s in the agent' jail_agent
+	check 'a jail dies with its owner' jail_owner
+	check 'orphans are reaped where jails have no owner' jail_without_owner
+	check 'a jail that dies slowly' jail_dying --readonly-rootfs
 }
 
 # Runs a pod that waits, of these options: its UUID is in $pod, its runner's number in $runner.
@@ -155,4 +158,95 @@ jail_agent() {
 		if procstat -h -e "$process" | grep A_SECRET; then return 1; fi
 	done
 	stop_waiting
+}
+
+# Kills agent and runner, none of which can clean up after the other.
+kill_both() {
+	kill -STOP "$runner"
+	kill -KILL "$(pgrep -S -j "$(jail_has jid)" -f 'jetpack agent')"
+	kill -KILL "$runner"
+	wait "$runner" || true
+}
+
+jail_gone() {
+	! jls -j "jetpack/$pod" jid 2>/dev/null
+}
+
+# Nobody has to come by: the kernel removes the jail when runner and agent are killed at once.
+jail_owner() {
+	[ "$(sysctl -n kern.osreldate)" -ge 1500000 ] || skip 'jails have no owners before FreeBSD 15'
+	start_jail
+	app=$(pgrep -o -j "$(jail_has jid)" sh)
+	kill_both
+	wait_for 20 jail_gone
+	if kill -0 "$app"; then return 1; fi
+	mount -p | grep -q "$pod"
+	wait_for 20 is_exited "$pod"
+	expect 'mounts' "$(mount -p | grep "$pod" || true)" ''
+	jetpack destroy "$pod"
+	# The agent alone: the runner is left to clean up.
+	start_jail
+	kill -KILL "$(pgrep -S -j "$(jail_has jid)" -f 'jetpack agent')"
+	code=0
+	wait "$runner" || code=$?
+	expect 'exit code of the pod' "$code" 137
+	expect 'jails and mounts' "$(jls -N name | grep '^jetpack/' || true)$(mount -p | grep "$pod" || true)" ''
+	jetpack destroy "$pod"
+	expect 'leftovers' "$(leftovers)" ''
+}
+
+# As on a kernel without jail descriptors, FreeBSD 14.
+jail_without_owner() {
+	JETPACK_TEST_JAIL_OWNER=none
+	export JETPACK_TEST_JAIL_OWNER
+	start_jail
+	kill_both
+	sleep 1
+	if jail_gone; then return 1; fi
+	wait_for 20 is_exited "$pod"
+	jail_gone
+	expect 'mounts' "$(mount -p | grep "$pod" || true)" ''
+	jetpack destroy "$pod"
+	start_jail
+	stop_waiting
+}
+
+dying_jails() {
+	jls -d -n name dying 2>/dev/null | grep -c "^name=jetpack/$pod dying"
+}
+
+# A connection that the other end does not read keeps the jail dying. Neither the pod's next run nor its end minds.
+jail_dying() {
+	command -v nc >/dev/null || skip 'nc(1) is missing'
+	nc -l 127.0.0.1 9977 >/dev/null &
+	reader=$!
+	trap 'kill -KILL "$reader" 2>/dev/null || true' EXIT
+	wait_for 20 sh -c 'netstat -an -p tcp | grep -q "127.0.0.1.9977.*LISTEN"'
+	kill -STOP "$reader"
+	pod=$("${on:-jetpack}" -q prepare --net host busybox-base "$@" -- \
+		sh -c 'nc 127.0.0.1 9977 </bin/sh & sleep 2')
+	code=$(code_of "${on:-jetpack}" run "$pod" 2>"$work/err")
+	cat "$work/err"
+	expect 'dying' "$(dying_jails)" 1
+	expect 'exit code' "$code" 0
+	grep -q "the jail jetpack/$pod is dying (jid [0-9]*): nothing runs in it" "$work/err"
+	expect 'jails' "$(jls -N name | grep '^jetpack/' || true)" ''
+	expect 'mounts' "$(mount -p | grep "$pod" | grep -v zfs || true)" ''
+	expect 'beside it' "$("${on:-jetpack}" exec "$pod" echo works 2>/dev/null)" works
+	expect 'still dying' "$(dying_jails)" 1
+	"${on:-jetpack}" destroy "$pod"
+	expect 'mounts' "$(mount -p | grep "$pod" || true)" ''
+	kill -CONT "$reader"
+	wait_for 20 sh -c "! jls -d name | grep -q '$pod'"
+	wait "$reader" || true
+}
+
+jail_dying_on_zfs() {
+	need_pool
+	on_zfs import "$work/base.aci"
+	on=on_zfs
+	jail_dying
+	jail_dying --readonly-rootfs
+	on_zfs destroy-image busybox-base
+	expect 'datasets' "$(datasets)" ''
 }

@@ -755,6 +755,7 @@ check 'pods on ZFS' pods_on_zfs
 check 'a run starts no zfs(8)' no_program_for_a_run
 check 'the same image with and without zfs diff' same_image_from_both
 check 'an image is built on ZFS' build_on_zfs
+check 'a jail that dies slowly on ZFS' jail_dying_on_zfs
 check 'unit tests' library_tests
 check 'everything is removed' everything_removed
 echo "$passed passed, $failed failed, $skipped skipped"

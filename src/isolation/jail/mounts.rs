@@ -201,15 +201,15 @@ fn is_file_mount(source: &Path) -> bool {
 }
 
 /// Takes off, in reverse order, whatever the record names and whatever else is below its root, and then the record.
-pub(super) fn unmount_recorded(record: &Path) -> Result<()> {
+pub(super) fn unmount_recorded(record: &Path, by_force: bool) -> Result<()> {
     for target in record::read(record)?.iter().rev() {
-        unmount_patiently(target)?;
+        unmount_patiently(target, by_force)?;
     }
     if let Some(root) = record::root(record)? {
         // A mount point that somebody moved while it was mounted on.
         let mounted = sys::os::mounted().context(|| "cannot see what is mounted")?;
         for (_, path) in below(&root, mounted.iter().map(|m| (m.kind.as_str(), m.target.as_path()))).iter().rev() {
-            unmount_patiently(&root.join(path))?;
+            unmount_patiently(&root.join(path), by_force)?;
         }
     }
     match fs::remove_file(record) {
@@ -218,11 +218,13 @@ pub(super) fn unmount_recorded(record: &Path) -> Result<()> {
     }
 }
 
-/// Unmounts, waiting for processes that have been killed to let go.
-fn unmount_patiently(target: &Path) -> Result<()> {
+/// Unmounts, waiting for processes that have been killed to let go. Where there are none, a jail that is dying still holds its
+/// root, which takes force.
+fn unmount_patiently(target: &Path, by_force: bool) -> Result<()> {
     let until = Instant::now() + PATIENCE;
+    let unmount = if by_force { sys::os::unmount_by_force } else { sys::os::unmount };
     loop {
-        match sys::os::unmount(target) {
+        match unmount(target) {
             Err(e) if e.errno() == Errno::EBUSY && Instant::now() < until => {
                 std::thread::sleep(Duration::from_millis(20));
             }

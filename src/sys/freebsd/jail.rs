@@ -1,20 +1,32 @@
-//! Jails: by the `jail` crate jail_set(2), jail_attach(2) and jail_remove(2), and here what it lacks: the types of parameters
-//! that are not just numbers.
+//! Jails: by the `jail` crate jail_set(2), jail_attach(2) and jail_remove(2), and here what it lacks of jail_get(2): owning
+//! descriptors, jails that are dying, and the types of parameters that are not just numbers.
 
+use std::ffi::{CStr, c_int};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::Path;
 
 use jail::{JailError, RunningJail, StoppedJail, param};
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use sysctl::{Ctl, CtlFlags, CtlInfo, CtlType, Sysctl};
 
 use super::super::parameter::{Kind, Value};
-use super::super::{Error, Result};
+use super::super::{Call, Error, Result};
 
-/// Makes a persistent jail called `name` at `path`.
+/// Also jails that are dying (sys/jail.h).
+const DYING: c_int = 0x08;
+
+/// Give a descriptor whose last closing removes the jail (sys/jail.h, since FreeBSD 15).
+const OWN_DESCRIPTOR: c_int = 0x80;
+
+/// The longest name of a jail with its NUL (`MAXHOSTNAMELEN`).
+const LONGEST_NAME: usize = 256;
+
+/// Makes a persistent jail called `name` at `path`, and gives its number.
 ///
 /// # Errors
 /// The kernel refuses; the text is its own where it gives one.
-pub fn create(name: &str, path: &Path, parameters: &[(String, Value)]) -> Result<()> {
+pub fn create(name: &str, path: &Path, parameters: &[(String, Value)]) -> Result<i32> {
     let mut jail = StoppedJail::new(path).name(name);
     for (key, value) in parameters {
         jail = match value {
@@ -24,7 +36,27 @@ pub fn create(name: &str, path: &Path, parameters: &[(String, Value)]) -> Result
         };
     }
     let call = || format!("jail_set(name={name:?}, path={path:?}, {parameters:?})");
-    jail.start().map(drop).map_err(|error| failed(call(), &error))
+    jail.start().map(|running| running.jid).map_err(|error| failed(call(), &error))
+}
+
+/// A descriptor that the jail lives as long as; none where the kernel has no such descriptors.
+///
+/// # Errors
+/// There is no such jail, or the kernel refuses.
+pub fn own(jid: i32) -> Result<Option<OwnedFd>> {
+    let (mut number, mut descriptor) = (jid.to_ne_bytes(), (-1_i32).to_ne_bytes());
+    let call = || format!("jail_get(jid={jid}, desc, JAIL_OWN_DESC)");
+    match get(&mut [(c"jid", &mut number), (c"desc", &mut descriptor)], OWN_DESCRIPTOR) {
+        Ok(_) => {
+            // SAFETY: the kernel has just made this descriptor for us.
+            let owner = unsafe { OwnedFd::from_raw_fd(i32::from_ne_bytes(descriptor)) };
+            fcntl(&owner, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).call(|| "fcntl(F_SETFD)")?;
+            Ok(Some(owner))
+        }
+        // An older kernel does not know the flag.
+        Err(Errno::EINVAL) => Ok(None),
+        Err(errno) => Err(Error::new(call(), errno)),
+    }
 }
 
 /// Puts this process into the jail called `name`; its root and current directories are the jail's then.
@@ -36,20 +68,55 @@ pub fn attach(name: &str) -> Result<()> {
     jail.attach().map_err(|error| failed(format!("jail_attach({name:?})"), &error))
 }
 
-/// Kills everything in the jail called `name` and removes it; one that is not there is no error.
+/// Kills everything in the jail called `name` and removes it. Says whether there was one.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn remove(name: &str) -> Result<()> {
+pub fn remove(name: &str) -> Result<bool> {
     let removed = match RunningJail::from_name(name) {
         Ok(jail) => jail.kill().map_err(|error| failed(format!("jail_remove({name:?})"), &error)),
         Err(error) => Err(failed(format!("jail_get({name:?})"), &error)),
     };
     match removed {
-        // It may have gone in this moment, too.
-        Err(error) if matches!(error.errno(), Errno::ENOENT | Errno::EINVAL) => Ok(()),
-        other => other,
+        Ok(()) => Ok(true),
+        // Its owner may have gone in this moment, too.
+        Err(error) if matches!(error.errno(), Errno::ENOENT | Errno::EINVAL) => Ok(false),
+        Err(error) => Err(error),
     }
+}
+
+/// The numbers of jails called `name` that were removed and that something in the kernel still holds.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn dying(name: &str) -> Result<Vec<i32>> {
+    let (mut last, mut found) = (0_i32, Vec::new());
+    loop {
+        let (mut previous, mut text, mut dying) = (last.to_ne_bytes(), [0; LONGEST_NAME], [0; size_of::<c_int>()]);
+        let parameters = &mut [(c"lastjid", &mut previous[..]), (c"name", &mut text), (c"dying", &mut dying)];
+        match get(parameters, DYING) {
+            Ok(jid) => {
+                let is_it = CStr::from_bytes_until_nul(&text).is_ok_and(|text| text.to_bytes() == name.as_bytes());
+                found.extend((is_it && i32::from_ne_bytes(dying) != 0).then_some(jid));
+                last = jid;
+            }
+            Err(Errno::ENOENT) => return Ok(found),
+            Err(errno) => return Err(Error::new(format!("jail_get(lastjid={last}, JAIL_DYING)"), errno)),
+        }
+    }
+}
+
+/// jail_get(2): reads the jail that one of the parameters names, into the others. Gives its number.
+fn get(parameters: &mut [(&CStr, &mut [u8])], flags: c_int) -> nix::Result<i32> {
+    let vector = |start: *mut u8, length| libc::iovec { iov_base: start.cast(), iov_len: length };
+    let pair = |(name, value): &mut (&CStr, &mut [u8])| {
+        let name = name.to_bytes_with_nul();
+        [vector(name.as_ptr().cast_mut(), name.len()), vector(value.as_mut_ptr(), value.len())]
+    };
+    let mut vectors: Vec<libc::iovec> = parameters.iter_mut().flat_map(pair).collect();
+    let count = libc::c_uint::try_from(vectors.len()).unwrap_or(0);
+    // SAFETY: names are only read; values can be written to, for the length that stands beside each.
+    Errno::result(unsafe { libc::jail_get(vectors.as_mut_ptr(), count, flags) })
 }
 
 /// What values the parameter of jails called `name` takes (`security.jail.param`, as libjail reads it); none if this kernel
@@ -182,5 +249,11 @@ mod tests {
     fn switches_have_a_name_for_off() {
         assert_eq!(negated("persist"), "nopersist");
         assert_eq!(negated("allow.mount.zfs"), "allow.mount.nozfs");
+    }
+
+    #[test]
+    fn no_jail_is_not_dying() {
+        assert_eq!(dying("jetpack/none").unwrap(), [0; 0]);
+        assert!(own(i32::MAX).is_err());
     }
 }

@@ -8,8 +8,10 @@ mod mount;
 
 pub use agent::{AgentExe, spawn_agent};
 pub use control::{connect_at, listen_at};
-pub use jail::{attach, create, parameter_kind, remove};
-pub use mount::{Mounted, filesystem_of, has_filesystem, mount, mount_dataset, mount_in, mounted, unmount};
+pub use jail::{attach, create, dying, own, parameter_kind, remove};
+pub use mount::{
+    Mounted, filesystem_of, has_filesystem, mount, mount_dataset, mount_in, mounted, unmount, unmount_by_force,
+};
 
 use std::os::fd::RawFd;
 use std::path::Path;

@@ -69,8 +69,20 @@ pub fn has_filesystem(_kind: &str) -> bool {
 /// # Errors
 /// Somebody uses it (EBUSY).
 pub fn unmount(target: &Path) -> Result<()> {
+    unmount_with(target, MntFlags::MNT_BYFSID)
+}
+
+/// The same by force: whoever uses it finds its files gone.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn unmount_by_force(target: &Path) -> Result<()> {
+    unmount_with(target, MntFlags::MNT_BYFSID | MntFlags::MNT_FORCE)
+}
+
+fn unmount_with(target: &Path, flags: MntFlags) -> Result<()> {
     for id in mounted_at(target)?.iter().rev() {
-        match nix::mount::unmount(id.as_str(), MntFlags::MNT_BYFSID) {
+        match nix::mount::unmount(id.as_str(), flags) {
             Err(Errno::EINVAL | Errno::ENOENT) => {}
             other => other.call(|| format!("unmount({target:?}, {id})"))?,
         }
