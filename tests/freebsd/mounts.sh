@@ -113,6 +113,28 @@ links_in_shared_volume() {
 	expect 'leftovers' "$(leftovers)" ''
 }
 
+# Whoever writes to a volume may put a link in the place of what is another pod's volume, at the moment when that is mounted.
+links_for_sources() {
+	mkdir -p "$work/all/sub" "$work/outside-of-it"
+	echo right >"$work/all/sub/file"
+	echo wrong >"$work/outside-of-it/file"
+	ln -s "$work/outside-of-it" "$work/all/link"
+	(cd "$work/all" && while [ ! -e stop ]; do mv sub real && mv link sub && mv sub link && mv real sub; done) &
+	flipping=$!
+	pod=''
+	until [ -n "$pod" ]; do pod=$(jetpack -q prepare -v "data:$work/all/sub" busybox-base -m data:/data -- cat /data/file 2>/dev/null) || :; done
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		jetpack -q run "$pod" 2>&1 || :
+	done >"$work/said"
+	touch "$work/all/stop"
+	wait "$flipping" || :
+	sort "$work/said" | uniq -c
+	expect 'through a link' "$(grep -c wrong "$work/said")" 0
+	jetpack destroy "$pod"
+	rm -rf "$work/all" "$work/outside-of-it"
+	expect 'leftovers' "$(leftovers)" ''
+}
+
 volumes_after_kill() {
 	make_source
 	pod=$(jetpack -q prepare -v "data:$source" busybox-base -m data:/data -- sh -c 'echo ready; sleep 300 & wait')

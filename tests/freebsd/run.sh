@@ -739,6 +739,7 @@ check 'volumes of the host that are read-only, or alone' host_volumes_limited
 check 'a file as a volume' file_as_volume
 check 'two pods on one volume' shared_volume
 check 'links in a volume lead nowhere on the host' links_in_shared_volume
+check 'a link in the place of a source leads nowhere' links_for_sources
 check 'volumes after SIGKILL' volumes_after_kill
 check 'sources of volumes' sources_of_volumes
 check 'fdescfs on /dev/fd' descriptors_in_dev

@@ -15,7 +15,7 @@ use crate::command;
 use crate::error::{Context, Error, Result};
 use crate::sys;
 use crate::sys::abi::how_to_load;
-use crate::sys::tree::open_path;
+use crate::sys::tree::{open_path, stat_entry};
 
 /// How long the processes of a removed jail may hold its filesystems.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -177,6 +177,8 @@ impl Mounts<'_> {
             (true, Some(parent), Some(name)) => (parent, name),
             _ => (point, OsStr::new(".")),
         };
+        // Neither is a link on the way to the source: somebody who writes there may have put one since it was looked at.
+        let wanted = identity(Path::new("/"), source).context(|| "cannot open the source")?;
         let root = File::open(&self.root).context(|| format!("cannot open {}", self.root.display()))?;
         let place = open_path(root.as_fd(), directory).context(|| "cannot open the mount point")?;
         let target = self.root.join(point);
@@ -185,15 +187,24 @@ impl Mounts<'_> {
         options.extend(mount.read_only.then_some(("ro", OsStr::new(""))));
         options.extend(mount.of_host.map(|_| ("nosuid", OsStr::new(""))));
         sys::os::mount_in("nullfs", place.as_fd(), name, &options).context(|| "nullfs")?;
-        match sys::os::mounted()
-            .context(|| "cannot see what is mounted")?
-            .iter()
-            .any(|mounted| mounted.target == target)
-        {
+        let found = identity(&self.root, point).context(|| "cannot open what was mounted")?;
+        let mounted = sys::os::mounted().context(|| "cannot see what is mounted")?;
+        match found == wanted && mounted.iter().any(|mounted| mounted.target == target) {
             true => Ok(()),
-            false => Err(Error::new("the mount point was moved meanwhile")),
+            false => Err(Error::new("the source or the mount point was moved meanwhile")),
         }
     }
+}
+
+/// What tells a directory or file from others, also through a nullfs: its number, generation and birth. Nothing on the way to it
+/// is followed.
+fn identity(root: &Path, path: &Path) -> Result<impl PartialEq + use<>> {
+    let root = File::open(root).context(|| format!("cannot open {}", root.display()))?;
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let (parent, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or(OsStr::new(".")));
+    let parent = open_path(root.as_fd(), parent).context(|| path.display().to_string())?;
+    let found = stat_entry(parent.as_fd(), name).context(|| path.display().to_string())?;
+    Ok((found.st_ino, found.st_gen, found.st_birthtime, found.st_birthtime_nsec))
 }
 
 fn is_file_mount(source: &Path) -> bool {
@@ -206,11 +217,10 @@ pub(super) fn unmount_recorded(record: &Path, by_force: bool) -> Result<()> {
         unmount_patiently(target, by_force)?;
     }
     if let Some(root) = record::root(record)? {
-        // A mount point that somebody moved while it was mounted on.
+        // A mount point that somebody moved while it was mounted on; the newest first, since one may cover another.
         let mounted = sys::os::mounted().context(|| "cannot see what is mounted")?;
-        for (_, path) in below(&root, mounted.iter().map(|m| (m.kind.as_str(), m.target.as_path()))).iter().rev() {
-            unmount_patiently(&root.join(path), by_force)?;
-        }
+        let left = mounted.iter().filter(|mounted| mounted.target.starts_with(&root) && mounted.target != root);
+        left.rev().try_for_each(|mounted| unmount_patiently(&mounted.target, by_force))?;
     }
     match fs::remove_file(record) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
