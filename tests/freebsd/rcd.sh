@@ -45,12 +45,13 @@ daily_report() {
 	pod=$(jetpack prepare busybox-base -- true)
 	report YES | grep "^$pod *prepared"
 	# A jail with the name of a pod that does not run is told.
-	jail -c persist name="jetpack/00000000-1111-2222-3333-444444444444" path=/
+	jail -c persist children.max=1 name="jetpack/00000000-1111-2222-3333-444444444444" path=/
+	jail -c persist name="jetpack/00000000-1111-2222-3333-444444444444.inner" path=/
 	code=$(code_of report YES 2>&1)
 	jail -r "jetpack/00000000-1111-2222-3333-444444444444" || true
 	printf '%s\n' "$code"
 	expect 'code' "$(printf '%s\n' "$code" | tail -n 1)" 2
-	printf '%s\n' "$code" | grep -qx 00000000-1111-2222-3333-444444444444
+	expect 'orphans' "$(printf '%s\n' "$code" | grep '^0000')" 00000000-1111-2222-3333-444444444444
 	jetpack destroy "$pod"
 }
 
