@@ -21,7 +21,12 @@ const PROCFS: Standard = Standard { kind: "procfs", target: "proc", options: &[]
 /// What Linux programs expect (appc, OS-SPEC.md; linux(4)).
 const LINUX: [Standard; 4] = [
     Standard { kind: "fdescfs", target: "dev/fd", options: &[("linrdlnk", "")], optional: false },
-    Standard { kind: "tmpfs", target: "dev/shm", options: &[("mode", "1777"), ("nosuid", "")], optional: false },
+    Standard {
+        kind: "tmpfs",
+        target: "dev/shm",
+        options: &[("mode", "1777"), ("size", "64m"), ("nosuid", "")],
+        optional: false,
+    },
     Standard { kind: "linprocfs", target: "proc", options: &[], optional: false },
     Standard { kind: "linsysfs", target: "sys", options: &[], optional: false },
 ];

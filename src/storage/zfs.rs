@@ -55,6 +55,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 const NOT_AT_BOOT: Property<'_> = ("canmount", "noauto");
 
+/// Set for a layer that came as a stream: its files are an image's, but what was done to them before is not known.
+const RECEIVED: Property<'_> = ("jetpack:received", "yes");
+
 /// A property that the configuration gives a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {

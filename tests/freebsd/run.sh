@@ -24,12 +24,16 @@ work=$(mktemp -d "${TMPDIR:-/var/tmp}/jetpack-freebsd.XXXXXX") || exit 1
 store=$work/store
 pool='' disk=''
 passed=0 failed=0 skipped=0
+# Jails that are not of these tests.
+others=$(jls jid 2>/dev/null | tr '\n' ' ')
 trap 'clean_up' EXIT
 trap 'exit 130' INT TERM HUP
 
 # Takes away what a failed test left, so that the host is as it was in any case.
 clean_up() {
-	for jid in $(jls -N name jid 2>/dev/null | awk '/^jetpack\// { print $NF }'); do jail -r "$jid"; done
+	for jid in $(jls -N name jid 2>/dev/null | awk '/^jetpack\// { print $NF }'); do
+		case " $others " in *" $jid "*) ;; *) jail -r "$jid" ;; esac
+	done
 	mount -p | awk -v work="$work" 'index($2, work) == 1 { print $2 }' | sort -r | while read -r target; do
 		umount -f "$target"
 	done

@@ -94,6 +94,8 @@ fn images_move_whole_and_as_increments_and_can_move_on() {
     assert!(said.contains("the image depends on busybox-base (sha512-"), "{said}");
     for (path, image) in [(&base, "busybox-base"), (&compressed, NAME)] {
         let id = import(&there, path).success().stdout;
+        let received = |jetpack| zfs(&["get", "-H", "-o", "value", "jetpack:received", &dataset(jetpack, image)]);
+        assert_eq!((received(&here).trim(), received(&there).trim()), ("-", "yes"));
         assert_eq!(id.trim(), record(&here, image)["id"]);
         let (mut theirs, mut ours) = (record(&there, image), record(&here, image));
         for record in [&mut theirs, &mut ours] {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::SFlag;
 
 use super::super::{Knowledge, Note, Storage};
-use super::{APP, TREE, Zfs};
+use super::{APP, RECEIVED, TREE, Zfs};
 use crate::command::zfs::{Change, What};
 use crate::error::{Context, Result};
 use crate::sys::tree::{Walk, file_type};
@@ -32,14 +32,14 @@ impl Zfs {
     ///
     /// The path of a file that has lost names is looked for in the directory of the name that it got last. If that is the one
     /// it has lost, nothing is told of the file, whatever happens to it: so it is only asked of roots that stand on what was
-    /// unpacked, where no name was ever removed.
+    /// unpacked here, where no name was ever removed.
     pub(super) fn changed(&self, pod: &str, app: &str, layers: &[String], note: Note<'_>) -> Result<Knowledge> {
         let [layer] = layers else { return Ok(Knowledge::Nothing) };
         let dataset = format!("{}/{APP}{app}", self.pod(pod));
         // The kernel knows its mounts by paths without links.
         let tree = fs::canonicalize(self.app_place(pod, app).join(TREE));
         let (Ok(tree), Ok(before)) = (tree, self.open_layer(layer)) else { return Ok(Knowledge::Nothing) };
-        if !layer.starts_with(UNPACKED) || !is_shallow(&tree)? {
+        if !layer.starts_with(UNPACKED) || self.was_received(layer) || !is_shallow(&tree)? {
             return Ok(Knowledge::Nothing);
         }
         let Ok(changes) = self.command.diff(&format!("{dataset}@parent"), &dataset) else {
@@ -51,6 +51,14 @@ impl Zfs {
             note(path)?;
         }
         Ok(found.knowledge)
+    }
+}
+
+impl Zfs {
+    /// Whether a layer is what somebody else has sent, or may be.
+    fn was_received(&self, layer: &str) -> bool {
+        let found = self.command.list(&self.image(layer), 0, [RECEIVED.0]);
+        !found.is_ok_and(|found| found == [["-"]])
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::super::{Part, Source, Staging, Streams};
-use super::{APP, NOT_AT_BOOT, SEAL, TREE, VOLUME, Zfs, make_place, seal};
+use super::{APP, NOT_AT_BOOT, RECEIVED, SEAL, TREE, VOLUME, Zfs, make_place, seal};
 use crate::command::zfs::stream;
 use crate::error::{Context, Error, Result};
 
@@ -53,7 +53,8 @@ impl Streams for Zfs {
             self.receive(dataset, SEAL, source)?;
             // It becomes read-only when it is committed, as others do. Until then it is read, and an old ZFS outside the kernel does
             // not tell extended attributes of what is read-only.
-            self.command.set(dataset, NOT_AT_BOOT)
+            self.command.set(dataset, NOT_AT_BOOT)?;
+            self.command.set(dataset, RECEIVED)
         })?;
         check_place(received.tree().parent().unwrap_or(Path::new("/")))?;
         Ok(received.sealed())
