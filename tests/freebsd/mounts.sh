@@ -186,20 +186,26 @@ without_modules() {
 }
 
 descriptors_in_dev() {
-	expect 'descriptors' "$(in_pod 'exec 7</etc/passwd; ls /dev/fd | grep -c "^7$"; head -n 1 /dev/fd/7 | cut -c 1-4' 2>&1)" "$(printf '1\nroot')"
-	without_modules fdescfs in_pod 'ls /dev/fd' >"$work/out" 2>"$work/err" || skip 'the module fdescfs cannot be taken away here'
+	# shellcheck disable=SC2016 # for the shell in the pod
+	script='echo there >/root/x; exec 7</root/x; read -r line </dev/fd/7; echo $line'
+	expect 'descriptors' "$(in_pod "$script")" there
+	code=$(code_of without_modules fdescfs in_pod 'ls /dev/fd' 2>"$work/err")
 	cat "$work/err"
-	expect 'without' "$(tr '\n' ' ' <"$work/out")" '0 1 2 '
+	said=$(printf '%s\n' "$code" | sed '$d' | tr '\n' ' ')
+	code=$(printf '%s\n' "$code" | tail -n 1)
+	[ "$code" -ne 77 ] || skip 'the module fdescfs cannot be taken away here'
+	expect 'exit code' "$code" 0
+	expect 'without' "$said" '0 1 2 '
 	grep -q 'cannot mount fdescfs at /dev/fd: the kernel has no module fdescfs' "$work/err"
-	expect 'again' "$(in_pod 'exec 7</etc/passwd; ls /dev/fd | grep -c "^7$"')" 1
+	expect 'again' "$(in_pod "$script")" there
 	expect 'leftovers' "$(leftovers)" ''
 }
 
 procfs_on_request() {
 	kldstat -q -m procfs || [ -e /boot/kernel/procfs.ko ] || skip 'the kernel has no procfs'
 	# shellcheck disable=SC2016 # for the shell in the pod
-	script='cat /proc/$$/status 2>/dev/null | cut -d " " -f 1 || echo none'
-	expect 'unless asked for' "$(in_pod "$script")" ''
+	script='{ read -r name rest </proc/$$/status && echo "$name"; } 2>/dev/null || echo none'
+	expect 'unless asked for' "$(in_pod "$script")" none
 	expect 'asked for' "$(jetpack run --destroy -a jetpack/procfs=true busybox-base -- sh -c "$script")" sh
 	expect 'leftovers' "$(leftovers)" ''
 }
@@ -248,7 +254,7 @@ linux_image() {
 		touch /dev/shm/x && ls /dev/shm; ls -d /sys/class; grep -c processor /proc/cpuinfo; ls /dev/mem 2>/dev/null; id -u'
 	said=$(jetpack run --destroy linux -- "$script")
 	printf '%s\n' "$said"
-	expect 'inside' "$(printf '%s\n' "$said" | sed '3d; /^[0-9]*$/d')" "$(printf 'Linux\nName:\tgrep\nx\n/sys/class')"
+	expect 'inside' "$(printf '%s\n' "$said" | sed '3d; /^[0-9]*$/d')" "$(printf 'Linux\nName:\tbusybox\nx\n/sys/class')"
 	printf '%s\n' "$said" | grep -qx 7
 	printf '%s\n' "$said" | grep -qx 1777
 	printf '%s\n' "$said" | sed -n 3p | grep -q ' / '
@@ -256,12 +262,19 @@ linux_image() {
 	jetpack run "$pod" >"$work/out" &
 	runner=$!
 	wait_for 20 grep -q ready "$work/out"
-	expect 'mounts' "$(mounts_at "$store" | awk '{ print $1 }' | tr '\n' ' ')" 'devfs fdescfs tmpfs linprocfs linsysfs '
+	expect 'mounts' "$(mounts_at "$store" | awk '{ print $1 }' | tr '\n' ' ')" 'devfs fdescfs linprocfs linsysfs tmpfs '
 	expect 'exec' "$(jetpack exec "$pod" /bin/uname -s)" Linux
 	kill -KILL "$runner"
 	wait "$runner" || true
 	wait_for 20 is_exited "$pod"
 	expect 'after SIGKILL' "$(mounts_at "$store")" ''
+	code=$(code_of without_modules linprocfs jetpack exec "$pod" /bin/uname -s 2>"$work/err")
+	if [ "$code" != 77 ]; then
+		expect 'without linprocfs' "$code" 125
+		grep -q 'cannot mount linprocfs at /proc: the kernel has no module linprocfs' "$work/err"
+		grep -q '^help: .kldload linprocfs. loads it' "$work/err"
+	fi
+	expect 'after an error' "$(mounts_at "$store")" ''
 	expect 'again' "$(jetpack exec "$pod" /bin/uname -s)" Linux
 	if [ -n "$loaded" ]; then
 		for kind in linprocfs linsysfs linux64; do kldunload "$kind" 2>/dev/null || true; done

@@ -13,6 +13,7 @@ pub use mount::{
     Mounted, filesystem_of, has_filesystem, mount, mount_dataset, mount_in, mounted, unmount, unmount_by_force,
 };
 
+use std::ffi::CStr;
 use std::os::fd::RawFd;
 use std::path::Path;
 
@@ -41,8 +42,13 @@ pub fn runs(abi: Abi) -> bool {
         Abi::Linux => c"linux64elf",
         Abi::Linux32 => c"linuxelf",
     };
+    has_module(module)
+}
+
+/// Whether the kernel has a module of this name now, loaded or linked into it.
+fn has_module(name: &CStr) -> bool {
     // SAFETY: the name is a string that ends in NUL.
-    unsafe { modfind(module.as_ptr()) >= 0 }
+    unsafe { modfind(name.as_ptr()) >= 0 }
 }
 
 /// Marks every descriptor from `first` on for closing on exec.

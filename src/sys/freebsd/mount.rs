@@ -29,7 +29,10 @@ pub fn mount(kind: &str, target: &Path, options: &[(&str, &OsStr)]) -> Result<()
     }
     call.nmount(MntFlags::empty()).map_err(|e| {
         let said = e.errmsg().map(|m| format!(": {m}")).unwrap_or_default();
-        Error::new(format!("nmount({kind:?}, {target:?}, {options:?}){said}"), e.error())
+        let is_known = CString::new(kind).is_ok_and(|kind| super::has_module(&kind));
+        // The kernel has tried to load what it lacks, and says of that no more than of a wrong option.
+        let errno = if e.error() == Errno::EINVAL && !is_known { Errno::ENODEV } else { e.error() };
+        Error::new(format!("nmount({kind:?}, {target:?}, {options:?}){said}"), errno)
     })
 }
 
