@@ -705,6 +705,8 @@ everything_removed() {
 . "$here/tests/freebsd/rcd.sh"
 # shellcheck source=tests/freebsd/mounts.sh
 . "$here/tests/freebsd/mounts.sh"
+# shellcheck source=tests/freebsd/packages.sh
+. "$here/tests/freebsd/packages.sh"
 # shellcheck source=tests/freebsd/jails.sh
 . "$here/tests/freebsd/jails.sh"
 
@@ -761,6 +763,10 @@ check 'a run starts no zfs(8)' no_program_for_a_run
 check 'the same image with and without zfs diff' same_image_from_both
 check 'an image is built on ZFS' build_on_zfs
 check 'a jail that dies slowly on ZFS' jail_dying_on_zfs
+check 'images of another kind of store' bring_from_another_kind
+check 'images move between pools' move_images
+check 'pods move between pools' move_pods
+check 'forged packages are refused' forged_packages
 check 'unit tests' library_tests
 check 'everything is removed' everything_removed
 echo "$passed passed, $failed failed, $skipped skipped"
