@@ -265,7 +265,7 @@ check_toolchain() {
 
 case $(uname -s) in
 FreeBSD) sh conf/packages.sh cargo gmake shellcheck ;;
-*) sh conf/packages.sh cargo cc make bmake busybox shellcheck mandoc getfacl setfattr capsh xz zstd bzip2 python3 setpriv debootstrap zfs-fuse fuser ;;
+*) sh conf/packages.sh cargo cc make bmake busybox shellcheck mandoc getfacl setfattr capsh xz zstd bzip2 python3 setpriv debootstrap zfs-fuse fuser ruby ;;
 esac
 
 step format check_format
