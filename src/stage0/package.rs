@@ -26,7 +26,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::annotations::NETWORK;
+use super::annotations::{ADDRESSES, NETWORK};
 use super::build::BUILD;
 use super::compression::{Compression, decoder, is_tar_header};
 use super::interruptible::Interruptible;
@@ -216,6 +216,7 @@ fn check_movable(manifest: &PodManifest) -> Result<()> {
             (BUILD, _) => return Err(Error::new("a pod in which something is built cannot be moved")),
             (NETWORK, "none") | (DISK, _) => {}
             (NETWORK, _) => return refuse("the network".to_owned()),
+            (ADDRESSES, _) => return refuse("addresses".to_owned()),
             (name, _) if name.starts_with("jetpack/") => return refuse(format!("the setting {name}")),
             _ => {}
         }
@@ -256,11 +257,12 @@ mod tests {
             check_movable(&PodManifest::parse(text.as_bytes()).unwrap()).err().map(|error| error.to_string())
         };
         let annotation = |name: &str, value: &str| format!(r#"{{ "name": "{name}", "value": "{value}" }}"#);
-        let movable = [annotation("hostname", "a"), annotation("jetpack/net", "none"), annotation("ip-address", "x")];
+        let movable = [annotation("hostname", "a"), annotation("jetpack/net", "none")];
         assert_eq!(pod(r#"{ "name": "a", "kind": "empty" }"#, &movable.join(", ")), None);
         let table = [
             (r#"{ "name": "data", "kind": "host", "source": "/etc" }"#, String::new(), "the volume data of its host"),
             ("", annotation("jetpack/net", "host"), "the network of its host"),
+            ("", annotation("ip-address", "127.0.0.1"), "addresses of its host"),
             ("", annotation("jetpack/jail.conf/allow.mount", "1"), "the setting jetpack/jail.conf/allow.mount of"),
             ("", annotation("jetpack/devfs-ruleset", "0"), "the setting jetpack/devfs-ruleset of its host"),
             ("", annotation("jetpack/build", "x"), "a pod in which something is built"),

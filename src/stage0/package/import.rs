@@ -7,6 +7,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
+use super::super::annotations;
 use super::super::compression::decoder;
 use super::super::diff::diff;
 use super::super::image::{self, Image};
@@ -16,7 +17,7 @@ use super::super::render::Rendered;
 use super::super::store::Store;
 use super::export::WHOLE;
 use super::{ARCHIVE, Content, MANIFEST, Reader, TREE, check_movable, most, parts};
-use crate::appc::{AcIdentifier, PodManifest};
+use crate::appc::{AcIdentifier, PodManifest, host_os_arch};
 use crate::error::{Context, Error, Result};
 use crate::storage::{Part, Source, Staging, Streams, staging};
 
@@ -92,6 +93,7 @@ impl Store {
         staging: &Staging,
     ) -> Result<()> {
         check_movable(&pod.manifest)?;
+        annotations::check(&pod.manifest.annotations, host_os_arch().0)?;
         let name = pod.id.to_string();
         let fill = || {
             self.storage().create_pod(&name)?;
