@@ -29,6 +29,9 @@ mod mounts;
 
 use mounts::{mount_all, unmount_recorded};
 
+/// The directory, beside that of a pod's files, at which these are shown read-only.
+const READ_ONLY: &str = "read-only";
+
 /// The backend.
 #[derive(Debug, Default)]
 pub struct Jail;
@@ -116,7 +119,11 @@ impl Isolation for Jail {
     fn let_go(&self, name: &str, root: &Path) -> Result<()> {
         match Dying::wait(name, Instant::now())? {
             Some(Dying { has_processes: false, .. }) => match fs::canonicalize(root) {
-                Ok(root) => sys::os::unmount_by_force(&root).context(|| format!("cannot unmount {}", root.display())),
+                Ok(root) => {
+                    let what = || format!("cannot unmount {}", root.display());
+                    let places = [Some(root.as_path()), root.parent()];
+                    places.into_iter().flatten().try_for_each(sys::os::unmount_by_force).context(what)
+                }
                 // The pod was half destroyed before.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
                 Err(e) => Err(e).context(|| format!("cannot find {}", root.display())),
@@ -215,7 +222,7 @@ fn check_abi(spec: &SandboxSpec) -> Result<()> {
 /// The directory that becomes the root of the jail.
 fn directory(spec: &SandboxSpec) -> Result<PathBuf> {
     match &spec.root.filesystem {
-        RootFs::Directory { path } if spec.root.read_only => Ok(path.with_file_name("read-only")),
+        RootFs::Directory { path } if spec.root.read_only => Ok(path.with_file_name(READ_ONLY)),
         RootFs::Directory { path } => Ok(path.clone()),
         RootFs::Layers { .. } | RootFs::Overlay { .. } => {
             Err(Error::new("overlayfs is Linux's").help("set `storage = dir` in jetpack.conf"))

@@ -215,7 +215,7 @@ pub trait Isolation {
     fn remove(&self, name: &str, record: &Path) -> Result<Option<String>>;
 
     /// On the host, when a pod is destroyed that is removed already: makes the kernel let go of the pod's root at `root`, if that
-    /// is a mount of its own.
+    /// is a mount of its own, or stands right in one.
     ///
     /// # Errors
     /// The kernel refuses.

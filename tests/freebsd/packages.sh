@@ -81,6 +81,13 @@ move_pods() {
 	done
 	expect 'run here' "$(on_zfs run "$pod")" again
 	on_zfs destroy "$pod"
+	# Nothing that a run has put beside its files goes along.
+	pod=$(on_zfs -q prepare busybox-base --readonly-rootfs -- sh -c 'echo read')
+	on_zfs run "$pod"
+	on_zfs export --zfs "$pod" | there import -
+	expect 'read-only' "$(there run "$pod")" read
+	there destroy "$pod"
+	on_zfs destroy "$pod"
 	there destroy-image top
 	there destroy-image busybox-base
 	expect 'left' "$(in_there)" ''

@@ -221,6 +221,10 @@ pub(super) fn unmount_recorded(record: &Path, by_force: bool) -> Result<()> {
         let mounted = sys::os::mounted().context(|| "cannot see what is mounted")?;
         let left = mounted.iter().filter(|mounted| mounted.target.starts_with(&root) && mounted.target != root);
         left.rev().try_for_each(|mounted| unmount_patiently(&mounted.target, by_force))?;
+        // Beside the pod's files nothing of the runtime's stays.
+        if root.file_name() == Some(OsStr::new(super::READ_ONLY)) {
+            let _ = fs::remove_dir(&root);
+        }
     }
     match fs::remove_file(record) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
