@@ -25,7 +25,7 @@ pub mod random;
 mod tests;
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
@@ -123,6 +123,7 @@ pub fn diff_knowing(
         gone: None,
         by_time: HashSet::new(),
         excused: HashSet::new(),
+        compared: HashMap::new(),
     };
     diff.old.advance()?;
     diff.new.advance()?;
@@ -173,6 +174,8 @@ struct Diff<'a> {
     by_time: HashSet<PathBuf>,
     /// Directories in which something is ignored.
     excused: HashSet<PathBuf>,
+    /// What came of files that have several names: a program of a hundred names is read once.
+    compared: HashMap<[(libc::dev_t, libc::ino_t); 2], Compared>,
 }
 
 impl Diff<'_> {
@@ -284,9 +287,17 @@ impl Diff<'_> {
 
     fn compare(&mut self, path: &Path) -> Result<Compared> {
         let (Some(old), Some(new)) = (self.old.stat, self.new.stat) else { return Ok(Compared::Same) };
+        let files = [(old.st_dev, old.st_ino), (new.st_dev, new.st_ino)];
+        if let Some(compared) = self.compared.get(&files) {
+            return Ok(*compared);
+        }
         let know = || self.known.has_its_content(path, (&old, &new));
-        compare((&mut self.old.walk, &old), (&mut self.new.walk, &new), &know)
-            .context(|| format!("cannot compare {} with the parent's", shown(path)))
+        let compared = compare((&mut self.old.walk, &old), (&mut self.new.walk, &new), &know)
+            .context(|| format!("cannot compare {} with the parent's", shown(path)))?;
+        if old.st_nlink > 1 && new.st_nlink > 1 && !self.new.is(SFlag::S_IFDIR) {
+            self.compared.insert(files, compared);
+        }
+        Ok(compared)
     }
 
     /// Remembers the names of a file of the changed tree.

@@ -14,7 +14,7 @@ use crate::sys::tree::{Walk, file_type};
 const BUFFER: usize = 64 << 10;
 
 /// What a comparison finds.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compared {
     Same,
     /// Nothing but the time of modification differs.
