@@ -178,10 +178,10 @@ without_modules() {
 	shift
 	if kldstat -q -m "$kind" && ! kldunload "$kind"; then return 77; fi
 	path=$(sysctl -n kern.module_path)
-	sysctl -q kern.module_path="$work" || return 77
+	sysctl kern.module_path="$work" >/dev/null || return 77
 	"$@"
 	found=$?
-	sysctl -q kern.module_path="$path"
+	sysctl kern.module_path="$path" >/dev/null
 	return "$found"
 }
 

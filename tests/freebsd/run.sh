@@ -652,22 +652,22 @@ of two lines"; mv /etc/group /etc/group.old; cp /etc/group.old /etc/group; rm /e
 	removal='rm /etc/shells; mv /a /moved; echo 3 >/moved/b/three; ln /etc/passwd /etc/passwd2; echo 4 >>/etc/passwd2; rm /h2/f'
 	# The kernel looks for a file where it got its last name, and so `zfs diff` tells nothing of this one any more.
 	rewrite='echo 2 >/h1/f'
-	for store in jetpack on_zfs; do
+	for program in jetpack on_zfs; do
 		(
 			cd "$work/build-same"
 			SOURCE_DATE_EPOCH=1500000000
 			export SOURCE_DATE_EPOCH
-			$store --insecure-options image build busybox-base sh -c "$change" >"$work/same-$store"
-			$store --insecure-options image build same sh -c "$removal" >>"$work/same-$store"
-			second=$(sed -n 2p "$work/same-$store")
-			$store --insecure-options image build "$second" sh -c "$rewrite" >>"$work/same-$store"
+			$program --insecure-options image build busybox-base sh -c "$change" >"$work/same-$program"
+			$program --insecure-options image build same sh -c "$removal" >>"$work/same-$program"
+			second=$(sed -n 2p "$work/same-$program")
+			$program --insecure-options image build "$second" sh -c "$rewrite" >>"$work/same-$program"
 		)
 	done
 	cat "$work/same-jetpack"
 	expect 'images' "$(cat "$work/same-on_zfs")" "$(cat "$work/same-jetpack")"
-	for store in jetpack on_zfs; do
-		expect 'rewritten' "$($store run --destroy "$(sed -n 3p "$work/same-$store")" -- cat /h1/f)" 2
-		for line in 3 2 1; do $store destroy-image "$(sed -n "${line}p" "$work/same-$store")"; done
+	for program in jetpack on_zfs; do
+		expect 'rewritten' "$($program run --destroy "$(sed -n 3p "$work/same-$program")" -- cat /h1/f)" 2
+		for line in 3 2 1; do $program destroy-image "$(sed -n "${line}p" "$work/same-$program")"; done
 	done
 }
 
