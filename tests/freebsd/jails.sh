@@ -1,3 +1,4 @@
+#!/bin/sh
 # shellcheck shell=sh disable=SC2154 # run.sh, which reads this, sets what is not set here
 # Jails: their parameters, addresses and rulesets, what ends them, and those that die slowly. Read by run.sh.
 

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+#!/bin/sh
 # Part of run.sh: images and pods that move between stores.
 # shellcheck disable=SC2154 # programs, work and pool are run.sh's
 
