@@ -31,9 +31,9 @@ bring_from_another_kind() {
 # Makes an image `top` on busybox-base in the store that packages come from.
 make_two_images() {
 	on_zfs import "$work/base.aci" >/dev/null
-	mkdir -p "$work/top"
-	echo '{"name": "top"}' >"$work/top/manifest.json"
-	(cd "$work/top" && on_zfs -o images.aci.compression=none build busybox-base sh -c 'echo top >/etc/top; chmod 4751 /etc/top; rm /etc/shells')
+	mkdir -p "$work/two"
+	echo '{"name": "top"}' >"$work/two/manifest.json"
+	(cd "$work/two" && on_zfs -o images.aci.compression=none build busybox-base sh -c 'echo top >/etc/top; chmod 4751 /etc/top; rm /etc/shells')
 }
 
 move_images() {
