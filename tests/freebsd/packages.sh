@@ -50,8 +50,9 @@ move_images() {
 	expect 'origin' "$(zfs get -H -o value origin "$top")" "$base@seal"
 	expect 'properties' "$(zfs get -H -o value readonly,canmount,mountpoint "$top" | tr '\n' ' ')" \
 		"on noauto $work/there/layers/${top##*/} "
-	look='cat /etc/top; stat -f %Mp%Lp /etc/top; ls /etc/shells 2>/dev/null || echo gone'
-	expect 'files' "$(there run --destroy top -- sh -c "$look")" "$(printf 'top\n4751\ngone')"
+	# shellcheck disable=SC2016 # for the shell in the pod
+	look='cat /etc/top; set -- $(ls -l /etc/top); echo "$1"; ls /etc/shells 2>/dev/null || echo gone'
+	expect 'files' "$(there run --destroy top -- sh -c "$look")" "$(printf 'top\n-rwsr-x--x\ngone')"
 	there export top "$work/top-there.aci"
 	on_zfs export top "$work/top.aci"
 	cmp "$work/top-there.aci" "$work/top.aci"
@@ -59,7 +60,7 @@ move_images() {
 	there import - <"$work/whole.package.gz"
 	top=$(zfs list -H -o name -d 1 "$pool/there/images" | grep /rendered-)
 	expect 'a whole one' "$(zfs get -H -o value origin "$top")" '-'
-	expect 'its files' "$(there run --destroy top -- sh -c "$look")" "$(printf 'top\n4751\ngone')"
+	expect 'its files' "$(there run --destroy top -- sh -c "$look")" "$(printf 'top\n-rwsr-x--x\ngone')"
 }
 
 move_pods() {

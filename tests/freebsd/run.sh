@@ -648,7 +648,7 @@ same_image_from_both() {
 	echo '{"name": "same"}' >"$work/build-same/manifest.json"
 	# shellcheck disable=SC2016 # for the shell in the pod
 	change='set -e; mkdir -p /a/b /kept; echo 1 >/a/b/new; echo 2 >>/etc/passwd; ln /a/b/new /a/second; ln -s x "/a/a link
-of two lines"; mv /etc/group /etc/group.old; cp /etc/group.old /etc/group; rm /etc/group.old; chmod 700 /root; mkdir /h1 /h2; echo 1 >/h1/f; ln /h1/f /h2/f; touch "/a/ä \\ b"; chflags schg /a/second'
+of two lines"; mv /etc/group /etc/group.old; cp /etc/group.old /etc/group; rm /etc/group.old; chmod 700 /root; mkdir /h1 /h2; echo 1 >/h1/f; ln /h1/f /h2/f; : >"/a/ä \\ b"; chflags schg /a/second'
 	removal='rm /etc/shells; mv /a /moved; echo 3 >/moved/b/three; ln /etc/passwd /etc/passwd2; echo 4 >>/etc/passwd2; rm /h2/f'
 	# The kernel looks for a file where it got its last name, and so `zfs diff` tells nothing of this one any more.
 	rewrite='echo 2 >/h1/f'
