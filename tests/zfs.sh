@@ -78,6 +78,14 @@ watch_program() {
 	mount --bind "$work/wrapper" "$program"
 }
 
+# Whether the daemon does what the tests need first of all.
+works() {
+	mkdir "$work/probe" &&
+		zfs create -o mountpoint="$work/probe" "$pool/probe" && echo x >"$work/probe/x" && grep -q x "$work/probe/x" &&
+		zfs snapshot "$pool/probe@x" && zfs clone "$pool/probe@x" "$pool/clone" &&
+		zfs destroy "$pool/clone" && wait_for zfs destroy -r "$pool/probe" # busy, until the daemon has seen the unmount
+}
+
 pool=jetpack$$
 other=${pool}other
 start_daemon || without "the daemon does not start: $(tail -n 1 "$work/daemon.log")" "$@"
@@ -86,6 +94,7 @@ for name in "$pool" "$other"; do
 	zpool create -O mountpoint=none -O canmount=off "$name" "$work/$name" >"$work/zpool.log" 2>&1 ||
 		without "no pool can be made: $(tail -n 1 "$work/zpool.log")" "$@"
 done
+works >"$work/zfs.log" 2>&1 || without "datasets do not work: $(tail -n 1 "$work/zfs.log")" "$@"
 watch_program || without 'zfs cannot be watched' "$@"
 JETPACK_TEST_ZFS=$pool JETPACK_TEST_ZFS_OTHER=$other JETPACK_TEST_ZFS_LOG=$work/log "$@"
 code=$?
