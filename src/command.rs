@@ -281,8 +281,8 @@ mod tests {
         let pid = scratch.path().join("pid");
         for how in ["exec sleep 300", "exec >/dev/null 2>&1; exec sleep 300"] {
             let script = format!("echo $$ >{}; {how}", pid.display());
-            let error = output_within(Duration::from_millis(500), "/bin/sh", &["-c", &script]).unwrap_err();
-            assert!(error.one_line().ends_with("it did not end in 0.5 seconds"), "{}", error.one_line());
+            let error = output_within(Duration::from_secs(3), "/bin/sh", &["-c", &script]).unwrap_err();
+            assert!(error.one_line().ends_with("it did not end in 3 seconds"), "{}", error.one_line());
             let pid = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
             // It is a child of this process: gone, or waiting to be asked how it ended.
             let pid = nix::unistd::Pid::from_raw(pid);
