@@ -22,6 +22,7 @@ debian_package() {
 	capsh) echo libcap2-bin ;;
 	fuser) echo psmisc ;;
 	getfacl) echo acl ;;
+	gpg) echo gnupg ;;
 	python3) echo python3-venv ;;
 	setfattr) echo attr ;;
 	setpriv) echo util-linux ;;
@@ -34,6 +35,7 @@ debian_package() {
 freebsd_package() {
 	case $1 in
 	cargo) echo rust ;;
+	gpg) echo gnupg ;;
 	shellcheck) echo hs-ShellCheck ;;
 	*) echo "$1" ;;
 	esac

@@ -283,7 +283,7 @@ check_toolchain() {
 
 case $(uname -s) in
 FreeBSD) sh conf/packages.sh cargo gmake shellcheck ;;
-*) sh conf/packages.sh cargo cc make bmake busybox shellcheck mandoc getfacl setfattr capsh xz zstd bzip2 python3 setpriv debootstrap zfs-fuse fuser ruby ;;
+*) sh conf/packages.sh cargo cc make bmake busybox shellcheck mandoc getfacl setfattr capsh xz zstd bzip2 python3 setpriv debootstrap zfs-fuse fuser ruby gpg ;;
 esac
 
 step format check_format

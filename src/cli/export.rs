@@ -1,7 +1,7 @@
 //! `jetpack export`
 
 use std::fs::{self, File};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,8 @@ use crate::stage1::watch::Watch;
 
 /// Write the archive of an image, or a package of an image or pod
 ///
-/// It is the archive as it was imported, byte for byte, so that signatures of it stay valid. With --flat it is a new one that
+/// It is the archive as it was imported, byte for byte, so that signatures of it stay valid; those that it came with are written
+/// beside FILE, into FILE.asc. With --flat it is a new one that
 /// has the files of the dependencies in it and runs alone, compressed as images.aci.compression in jetpack.conf says; the same
 /// image gives the same archive.
 ///
@@ -87,12 +88,43 @@ impl Export {
             }
         };
         let size = target.finish()?;
+        let signature = match size {
+            Some(_) => self.write_signature(host, &store, &subject)?,
+            None => None,
+        };
         if host.json() {
             let mut told = json!(written);
             (told["file"], told["size"]) = (json!(self.file), json!(size));
+            if let Some(signature) = signature {
+                told["signature"] = json!(signature);
+            }
             output::json(&told)?;
         }
         Ok(0)
+    }
+
+    /// Writes the signatures of an archive that was written into a file of its own, beside it. Gives their file, if there is one.
+    fn write_signature(&self, host: &Host, store: &Store, subject: &Subject) -> Result<Option<PathBuf>> {
+        let mut beside = self.file.clone().into_os_string();
+        beside.push(".asc");
+        let beside = PathBuf::from(beside);
+        let signature = match subject {
+            Subject::Image(image) if !self.flat && !self.zfs => store.image_signature(&image.id)?,
+            Subject::Image(_) | Subject::Pod(_) => None,
+        };
+        let Some(signature) = signature else {
+            if beside.exists() {
+                let (file, beside) = (self.file.display(), beside.display());
+                host.warn(&format!("{beside} is there already, and is no signature of what was written to {file}"));
+            }
+            return Ok(None);
+        };
+        let mut target = Target::open(&beside)?;
+        target.file.write_all(&signature).context(|| format!("cannot write {}", beside.display()))?;
+        target.watch.take();
+        target.finish()?;
+        host.note(|| format!("wrote its signature to {}", beside.display()));
+        Ok(Some(beside))
     }
 
     fn find(&self, host: &Host, store: &Store) -> Result<Subject> {

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
 use crate::error::{Context, Error, Result};
-use crate::stage0::keystore::Policy;
+use crate::stage0::keystore::{Keys, Keystore, Policy};
 use crate::stage0::store::Store;
 use crate::stage1;
 use crate::stage1::lifecycle::{RunOptions, is_root};
@@ -41,12 +41,15 @@ mod overrides;
 mod prepare;
 mod progress;
 mod ps;
+mod question;
 mod run;
 mod saveid;
 mod show_image;
 mod size;
 mod target;
 mod top;
+mod trust;
+mod untrust;
 mod version;
 
 /// Exit code of Jetpack's own failures, wrong usage included: a program's exit codes are its own.
@@ -73,6 +76,8 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   jetpack init                                             make the store
+  jetpack trust --prefix example.com/app key.asc           trust a key for images of these names
+  jetpack import app.aci                                   bring an image in, signed by app.aci.asc
   jetpack --insecure-options image import app.aci          bring an unsigned image in
   jetpack run -t app                                       make a pod of it and run it on this terminal
   jetpack run --destroy app --user nobody -- --version     the same once, as another user, with an argument
@@ -91,7 +96,7 @@ struct Global {
     /// Override a configuration value; without a value, `on`
     #[arg(short = 'o', global = true, value_name = "KEY[=VALUE]", value_parser = overrides::remember)]
     option: Vec<String>,
-    /// Allow what is refused for safety: image (no signature needed)
+    /// Allow what is refused for safety: image (no signature needed, and a bad one ignored)
     #[arg(long, global = true, value_name = "WHAT", value_delimiter = ',')]
     insecure_options: Vec<Insecure>,
     /// How to show results
@@ -108,7 +113,7 @@ struct Global {
 /// What a person can allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Insecure {
-    /// Images without a signature.
+    /// Images without a good signature.
     Image,
 }
 
@@ -129,6 +134,8 @@ enum Command {
     Version(version::Version),
     Completions(completions::Completions),
     Import(import::Import),
+    Trust(trust::Trust),
+    Untrust(untrust::Untrust),
     Build(build::Build),
     Images(images::Images),
     ShowImage(show_image::ShowImage),
@@ -214,7 +221,21 @@ impl Host {
 
     fn policy(&self) -> Result<Policy> {
         let allowed = self.config.flag("allow.no-signature").context(|| "cannot read the configuration")?;
-        Ok(Policy { allow_unsigned: allowed || self.global.insecure_options.contains(&Insecure::Image) })
+        let insecure = self.global.insecure_options.contains(&Insecure::Image);
+        Ok(Policy { allow_unsigned: allowed || insecure, allow_bad: insecure })
+    }
+
+    fn keystore(&self) -> Keystore {
+        Keystore::of(&self.config)
+    }
+
+    /// The keys that are trusted. What is no key is told of.
+    fn keys(&self) -> Result<Keys> {
+        let keys = self.keystore().load().context(|| "cannot read the trusted keys")?;
+        for (path, error) in &keys.broken {
+            self.warn(&format!("{} is not used: {}", path.display(), error.one_line()));
+        }
+        Ok(keys)
     }
 
     fn warn(&self, text: &str) {
@@ -259,6 +280,8 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Init(command) => command.run(&host),
         Command::Config(command) => command.run(&host),
         Command::Import(command) => command.run(&host),
+        Command::Trust(command) => command.run(&host),
+        Command::Untrust(command) => command.run(&host),
         Command::Build(command) => command.run(&host),
         Command::Images(command) => command.run(&host),
         Command::ShowImage(command) => command.run(&host),

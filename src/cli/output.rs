@@ -119,9 +119,23 @@ pub(super) fn fit(cell: &str, width: usize) -> String {
 
 /// Prints names and their values, a line each.
 pub(super) fn fields(fields: &[(&str, String)]) -> Result<()> {
+    print(&lay_out_fields(fields))
+}
+
+/// The same on standard error: for a person who is about to be asked, or told.
+pub(super) fn fields_aside(fields: &[(&str, String)]) {
+    say(&lay_out_fields(fields));
+}
+
+fn lay_out_fields(fields: &[(&str, String)]) -> String {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let line = |(name, value): &(&str, String)| format!("{name:width$}  {}\n", escape(value));
-    print(&fields.iter().map(line).collect::<String>())
+    fields.iter().map(line).collect()
+}
+
+/// Puts a question on standard error, without the end of the line.
+pub(super) fn question(text: &str) {
+    say(&format!("{} ", escape(text)));
 }
 
 /// Text without control characters (C0, DEL and C1) and without those that reorder others, which are shown as `\n`, `\x1b` or

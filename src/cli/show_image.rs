@@ -4,10 +4,10 @@ use clap::Args;
 
 use super::images::{Shown, or_dash, platform};
 use super::{Host, output};
-use crate::appc::ImageId;
+use crate::appc::{ImageId, timestamp};
 use crate::error::Result;
 use crate::stage0::image::Image;
-use crate::stage0::keystore::Trust;
+use crate::stage0::keystore::{Signer, Trust};
 
 /// Show what the store knows of an image
 #[derive(Debug, Args)]
@@ -39,9 +39,10 @@ fn describe(image: &Image, dependencies: &str) -> Vec<(&'static str, String)> {
     let record = &image.record;
     let command = image.manifest.app.as_ref().map_or("(none: a console)".to_owned(), |app| app.exec.join(" "));
     let setuid = record.setuid.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
-    let signature = match record.trust {
-        Trust::Unsigned => "none (allowed by the person who imported it)",
-        Trust::Built => "none (built here)",
+    let signature = match &record.trust {
+        Trust::Unsigned => "none (allowed by the person who imported it)".to_owned(),
+        Trust::Built => "none (built here)".to_owned(),
+        Trust::Signed(signers) => signers.iter().map(signed_by).collect::<Vec<_>>().join("; "),
     };
     vec![
         ("id", image.id.to_string()),
@@ -54,7 +55,11 @@ fn describe(image: &Image, dependencies: &str) -> Vec<(&'static str, String)> {
         ("files", record.files.to_string()),
         ("archive", format!("{}, {}", output::bytes(record.archive_size), record.compression)),
         ("imported", format!("{} from {}", output::ago(output::moment(record.imported)), record.origin)),
-        ("signature", signature.to_owned()),
+        ("signature", signature),
         ("setuid", or_dash(&setuid.join(" "))),
     ]
+}
+
+fn signed_by(signer: &Signer) -> String {
+    format!("by {signer} on {}", timestamp(signer.signed))
 }

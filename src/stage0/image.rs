@@ -64,6 +64,8 @@ impl Image {
 
 /// The file of the image's directory that holds the archive as it came.
 pub const ARCHIVE: &str = "image.aci";
+/// The file of the image's directory that holds the signatures of the archive as they came, if it has any.
+pub const SIGNATURE: &str = "image.aci.asc";
 pub(super) const MANIFEST: &str = "manifest";
 pub(super) const RECORD: &str = "image.json";
 
@@ -125,6 +127,18 @@ impl Store {
     /// They cannot be read.
     pub fn image_manifest(&self, id: &ImageId) -> Result<Vec<u8>> {
         read(&self.image_directory(id).join(MANIFEST))
+    }
+
+    /// The signatures of the image's archive as they came, if it has any.
+    ///
+    /// # Errors
+    /// They are there and cannot be read.
+    pub fn image_signature(&self, id: &ImageId) -> Result<Option<Vec<u8>>> {
+        let path = self.image_directory(id).join(SIGNATURE);
+        match fs::read(&path) {
+            Err(e) if is_missing(&e) => Ok(None),
+            read => read.map(Some).context(|| format!("cannot read {}", path.display())),
+        }
     }
 
     /// The image that `reference` means: an id, a unique prefix of one, or `name[:version][,label=value…]`, of which the one

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::dependencies;
-use super::image::{ARCHIVE, Image, MANIFEST, RECORD, Record, is_missing};
+use super::image::{ARCHIVE, Image, MANIFEST, RECORD, Record, SIGNATURE, is_missing};
 use super::interruptible::Interruptible;
-use super::keystore::{Download, Policy, Verified};
+use super::keystore::{Check, Trust, Verified};
 use super::package::{self, Arrived, Received};
 use super::render::{Rendered, Rendering, Whitelist, own_layers};
 use super::store::Store;
@@ -67,28 +67,22 @@ impl Expected<'_> {
 }
 
 impl Store {
-    /// Imports the archive or package that `source` gives. `origin` is its name for people; `name`, if given, is what the image must
-    /// be called.
+    /// Imports the archive or package that `source` gives, if it may be. `origin` is its name for people.
     ///
     /// # Errors
     /// The file may not be imported, is broken, or breaks the specification; nothing is left in the store.
-    pub fn import(
-        &self,
-        source: &mut impl Read,
-        origin: &str,
-        name: Option<&AcIdentifier>,
-        policy: Policy,
-    ) -> Result<Arrived> {
+    pub fn import(&self, source: &mut (impl Read + Send + Sync), origin: &str, check: &Check<'_>) -> Result<Arrived> {
         let what = || format!("cannot import {origin}");
         let staging = self.begin_image()?;
         let copying = Step::begin(self.progress(), &format!("copying {origin}"), None);
-        let download = Download::copy(&mut copying.count(source), &staging.path().join(ARCHIVE), origin)?;
+        let place = staging.path().join(ARCHIVE);
+        let verified = Verified::copy(&mut copying.count(source), &place, origin, check).context(what)?;
         drop(copying);
-        let verified = Verified::unsigned(download, policy).context(what)?;
         if package::recognise(&verified).context(what)? == package::Kind::Package {
-            return self.import_package(&verified, staging, name).context(what);
+            return self.import_package(verified, staging, check).context(what);
         }
-        let image = self.import_verified(&verified, staging, Expected { name, ..Expected::default() }).context(what)?;
+        let expected = Expected { name: check.name, ..Expected::default() };
+        let image = self.import_verified(verified, staging, expected).context(what)?;
         Ok(Arrived::Image(Box::new(image)))
     }
 
@@ -110,23 +104,26 @@ impl Store {
     pub fn import_built(&self, staging: Staging, origin: &str) -> Result<Imported> {
         let what = || format!("cannot import {origin}");
         let verified = Verified::built(&staging.path().join(ARCHIVE), origin).context(what)?;
-        self.import_verified(&verified, staging, Expected::default()).context(what)
+        self.import_verified(verified, staging, Expected::default()).context(what)
     }
 
     pub(super) fn import_verified(
         &self,
-        verified: &Verified,
+        verified: Verified,
         staging: Staging,
         expected: Expected<'_>,
     ) -> Result<Imported> {
-        let unpacked = self.unpack_into(verified, &staging.tree())?;
+        let mut unpacked = self.unpack_into(&verified, &staging.tree())?;
         let manifest = ImageManifest::parse(&unpacked.manifest).context(|| "the manifest breaks the specification")?;
         let id = ImageId::from_digest(&unpacked.id_digest);
         expected.check(&id, &manifest)?;
+        let (verified, warning) = verified.named(&manifest.name)?;
+        unpacked.warnings.extend(warning);
         if let Some(image) = self.whole_image(&id)? {
+            let image = self.keep_signature(image, &verified, &unpacked, &staging)?;
             return Ok(Imported { image, known: true, warnings: unpacked.warnings });
         }
-        let mut record = expected.record.map_or_else(|| record(verified, &unpacked), Record::clone);
+        let mut record = expected.record.map_or_else(|| record(&verified, &unpacked), Record::clone);
         let dependencies = (&manifest, expected.dependencies);
         let (mut rendered, dependencies) = self.render(&staging, &unpacked, dependencies, &mut record)?;
         let mut staging = staging;
@@ -141,7 +138,8 @@ impl Store {
             });
         }
         let image = Image { id, manifest, record };
-        let known = !self.commit(staging, rendered, (&image, &unpacked.manifest), &dependencies)?;
+        let files = (&*unpacked.manifest, verified.signature());
+        let known = !self.commit(staging, rendered, (&image, files), &dependencies)?;
         Ok(Imported { image, known, warnings })
     }
 
@@ -187,7 +185,7 @@ impl Store {
         &self,
         own: Staging,
         rendered: Rendered,
-        (image, manifest): (&Image, &[u8]),
+        (image, (manifest, signature)): (&Image, (&[u8], Option<&[u8]>)),
         dependencies: &[Image],
     ) -> Result<bool> {
         let what = || format!("cannot keep image {}", image.id.short());
@@ -203,6 +201,9 @@ impl Store {
         fs::write(directory.path().join(MANIFEST), manifest).context(what)?;
         let json = serde_json::to_vec_pretty(&image.record).context(what)?;
         fs::write(directory.path().join(RECORD), json).context(what)?;
+        if let Some(signature) = signature {
+            fs::write(directory.path().join(SIGNATURE), signature).context(what)?;
+        }
         fs::rename(own.path().join(ARCHIVE), directory.path().join(ARCHIVE)).context(what)?;
         let own = image.record.layers.contains(&image.id.to_string()).then(|| (own, image.id.to_string()));
         let in_use = if place.exists() { self.layers_in_use(&image.id)? } else { HashSet::new() };
@@ -228,6 +229,37 @@ impl Store {
         steps.keep();
         sys::os::sync_filesystem(&place).context(what)?;
         Ok(true)
+    }
+
+    /// Keeps the signature of an image that was here without one. The archive that it is of may be compressed in another way, so
+    /// that it comes along. Whenever this is interrupted, the image is whole.
+    fn keep_signature(
+        &self,
+        mut image: Image,
+        verified: &Verified,
+        unpacked: &Unpacked,
+        staging: &Staging,
+    ) -> Result<Image> {
+        let what = || format!("cannot keep the signature of image {}", image.id.short());
+        let (Trust::Unsigned, Some(signature)) = (&image.record.trust, verified.signature()) else { return Ok(image) };
+        let _lock = self.change_images()?;
+        let new = record(verified, unpacked);
+        let record = Record {
+            origin: new.origin,
+            compression: new.compression,
+            archive_size: new.archive_size,
+            trust: new.trust,
+            ..image.record.clone()
+        };
+        fs::write(staging.path().join(SIGNATURE), signature).context(what)?;
+        fs::write(staging.path().join(RECORD), serde_json::to_vec_pretty(&record).context(what)?).context(what)?;
+        let place = self.image_directory(&image.id);
+        for file in [ARCHIVE, SIGNATURE, RECORD] {
+            fs::rename(staging.path().join(file), place.join(file)).context(what)?;
+        }
+        sys::os::sync_filesystem(&place).context(what)?;
+        image.record = record;
+        Ok(image)
     }
 
     /// The image, if it is there with all that it stands on. What a broken one lacks, importing it again brings.
@@ -274,14 +306,13 @@ fn record(verified: &Verified, unpacked: &Unpacked) -> Record {
         archive_size: verified.size(),
         size: unpacked.size,
         files: unpacked.files,
-        trust: verified.trust(),
+        trust: verified.trust().clone(),
         setuid: unpacked.setuid.clone(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::keystore::Trust;
     use super::super::unpack::testing::{Item, entries};
     use super::*;
     use crate::config::Config;

@@ -4,13 +4,37 @@
 //! moment it is unpacked. [`Verified`] is a download that may be imported. It has no public constructor: the only ways to
 //! one are in this module, and each is a check or an explicit decision of policy. Importing takes a [`Verified`], so that an
 //! import of unchecked bytes does not type-check.
+//!
+//! Which keys count for an image is a matter of its name, and that is in the archive, which is not to be unpacked before it is
+//! verified. So the signature is verified first, by any key that is trusted for anything; then the name that was asked for, if one
+//! was, is compared with what that key is trusted for; and the name in the manifest is compared before the image is kept, while its
+//! files are still in a private place.
+
+mod armor;
+mod fingerprint;
+mod key;
+mod places;
+mod refusal;
+mod signature;
+mod signer;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use fingerprint::Fingerprint;
+pub use key::{Key, MAX_KEYS, Validity};
+pub use places::{Keys, Keystore, Owner, Revoked, Scope, Trusted};
+pub use signature::Signature;
+pub use signer::Signer;
+
+use crate::appc::AcIdentifier;
 use crate::error::{Context, Error, Result};
 
 /// A private copy of an archive, in a directory that only root can reach.
@@ -28,7 +52,7 @@ impl Download {
     /// The source cannot be read, or the disk is full.
     pub fn copy(source: &mut impl Read, path: &Path, origin: &str) -> Result<Download> {
         let what = || format!("cannot copy {origin} into the store");
-        let mut file = File::options().read(true).write(true).create_new(true).open(path).context(what)?;
+        let mut file = create(path, origin)?;
         let size = std::io::copy(source, &mut file).context(what)?;
         Ok(Download { file, origin: origin.to_owned(), size })
     }
@@ -45,42 +69,179 @@ impl Download {
     }
 }
 
+fn create(path: &Path, origin: &str) -> Result<File> {
+    let what = || format!("cannot copy {origin} into the store");
+    File::options().read(true).write(true).create_new(true).open(path).context(what)
+}
+
+/// A stream that is written into a file while it is read.
+struct Tee<'a, R> {
+    source: R,
+    file: &'a File,
+    size: u64,
+}
+
+impl<R: Read> Read for Tee<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.file.write_all(&buffer[..count])?;
+        self.size += count as u64;
+        Ok(count)
+    }
+}
+
 /// How an image came to be trusted; kept with the image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trust {
     /// It was not: the person, or the configuration, allowed an image without a signature.
     Unsigned,
     /// It was made in this store, of images that were trusted before.
     Built,
+    /// These signed it, with keys that were trusted for images of its name.
+    Signed(Vec<Signer>),
 }
 
 /// What the person and the configuration allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// `allow.no-signature`, or `--insecure-options image`.
+    /// `allow.no-signature`, or `--insecure-options image`: an image may have no signature.
     pub allow_unsigned: bool,
+    /// `--insecure-options image`: a signature that is not good counts as none.
+    pub allow_bad: bool,
 }
+
+/// How a file is to be checked.
+#[derive(Clone, Copy)]
+pub struct Check<'a> {
+    /// What the image is to be called, if that is known.
+    pub name: Option<&'a AcIdentifier>,
+    /// The signatures of the file, if there are any.
+    pub signature: Option<&'a Signature>,
+    /// The keys that are trusted.
+    pub keys: &'a Keys,
+    /// What is allowed.
+    pub policy: Policy,
+    /// Hears what the person should know.
+    pub warn: &'a dyn Fn(&str),
+}
+
+impl Check<'_> {
+    /// Lets a file without a signature pass, if that is allowed.
+    fn unsigned(&self, origin: &str) -> Result<()> {
+        if !self.policy.allow_unsigned {
+            return Err(Error::new(format!("{origin} is not signed")).help(
+                "to import it without a signature, pass `--insecure-options image`, or set `allow.no-signature = on` in jetpack.conf",
+            ));
+        }
+        (self.warn)(&format!("{origin} is not signed: nobody knows who made it"));
+        Ok(())
+    }
+
+    /// Lets a file pass whose signatures are not good, if that is allowed.
+    fn bad(&self, error: Error) -> Result<()> {
+        if !self.policy.allow_bad {
+            return Err(error);
+        }
+        (self.warn)(&format!("{}; that is ignored", error.one_line()));
+        Ok(())
+    }
+}
+
+/// Somebody who made a good signature, and where the key is trusted.
+type Good = (Signer, Vec<Trusted>);
 
 /// An archive that may be imported.
 #[derive(Debug)]
 pub struct Verified {
     download: Download,
     trust: Trust,
+    /// Who signed it; nobody where the name does not matter.
+    signers: Vec<Good>,
+    /// The signatures, as they came.
+    signature: Option<Vec<u8>>,
+    allow_bad: bool,
 }
 
 impl Verified {
-    /// Applies the policy for images without a signature: the one explicit way past verification.
+    /// Copies everything that `source` gives into the new file `path`, and verifies it while it does so. `origin` is the
+    /// source's name for people. Without a signature, the policy decides, before anything is copied.
     ///
     /// # Errors
-    /// The policy allows no such image; the help line says how to allow it.
-    pub fn unsigned(download: Download, policy: Policy) -> Result<Verified> {
-        if policy.allow_unsigned {
-            return Ok(Verified { download, trust: Trust::Unsigned });
+    /// The source cannot be read, the disk is full, or the file may not be imported; the help line says what can be done.
+    pub fn copy(
+        source: &mut (impl Read + Send + Sync),
+        path: &Path,
+        origin: &str,
+        check: &Check<'_>,
+    ) -> Result<Verified> {
+        let Some(signature) = check.signature else {
+            check.unsigned(origin)?;
+            return Ok(Verified::of(Download::copy(source, path, origin)?, Trust::Unsigned));
+        };
+        let file = create(path, origin)?;
+        let mut tee = Tee { source, file: &file, size: 0 };
+        let judged = signers(signature, &mut tee, check.keys, check.name)?;
+        let size = tee.size;
+        let download = Download { file, origin: origin.to_owned(), size };
+        let verified = match judged {
+            Ok(good) => Verified::signed(download, good, signature, check.policy),
+            Err(error) => {
+                check.bad(error)?;
+                return Ok(Verified::of(download, Trust::Unsigned));
+            }
+        };
+        let Some(name) = check.name else { return Ok(verified) };
+        let (verified, warning) = verified.named(name)?;
+        warning.iter().for_each(|warning| (check.warn)(warning));
+        Ok(verified)
+    }
+
+    fn of(download: Download, trust: Trust) -> Verified {
+        Verified { download, trust, signers: Vec::new(), signature: None, allow_bad: false }
+    }
+
+    fn signed(download: Download, good: Vec<Good>, signature: &Signature, policy: Policy) -> Verified {
+        let trust = Trust::Signed(good.iter().map(|(signer, _)| signer.clone()).collect());
+        let signature = Some(signature.bytes().to_vec());
+        Verified { download, trust, signers: good, signature, allow_bad: policy.allow_bad }
+    }
+
+    /// The same file, now that the image's name is known: of the signers, those stay that may sign images of that name. Gives a
+    /// warning where there are none and the policy goes over that.
+    ///
+    /// # Errors
+    /// There are none.
+    pub(super) fn named(self, name: &AcIdentifier) -> Result<(Verified, Option<String>)> {
+        self.within(&|scope| scope.covers(name), |signers| refusal::of_name(signers, name))
+    }
+
+    /// The same file, now that it is known to be more than an image: of the signers, those stay that may sign everything.
+    ///
+    /// # Errors
+    /// There are none.
+    pub(super) fn nameless(self) -> Result<(Verified, Option<String>)> {
+        self.within(&|scope| *scope == Scope::Root, refusal::of_everything)
+    }
+
+    fn within(
+        mut self,
+        covers: &dyn Fn(&Scope) -> bool,
+        refused: impl FnOnce(&[Good]) -> Error,
+    ) -> Result<(Verified, Option<String>)> {
+        if self.signers.is_empty() {
+            return Ok((self, None));
         }
-        Err(Error::new(format!("{} is not signed", download.origin)).help(
-            "to import it without a signature, pass `--insecure-options image`, or set `allow.no-signature = on` in jetpack.conf",
-        ))
+        let may = |(_, trusted): &Good| trusted.iter().any(|trusted| covers(&trusted.scope));
+        if !self.signers.iter().any(may) {
+            let error = refused(&self.signers);
+            let warning = format!("{}; that is ignored", error.one_line());
+            let unsigned = Verified::of(self.download, Trust::Unsigned);
+            return if self.allow_bad { Ok((unsigned, Some(warning))) } else { Err(error) };
+        }
+        self.signers.retain(may);
+        self.trust = Trust::Signed(self.signers.iter().map(|(signer, _)| signer.clone()).collect());
+        Ok((self, None))
     }
 
     /// An archive that this program has written itself, into a directory that only root can reach. `origin` says for people
@@ -94,23 +255,33 @@ impl Verified {
     /// # Errors
     /// It cannot be read.
     pub(super) fn built(path: &Path, origin: &str) -> Result<Verified> {
-        Ok(Verified { download: Download::written(path, origin)?, trust: Trust::Built })
+        Ok(Verified::of(Download::written(path, origin)?, Trust::Built))
     }
 
-    /// A copy of the archive of an image in another store, which trusts it so.
+    /// A copy of the archive of an image in another store, which trusts it so and has these signatures of it.
     ///
     /// The policy is not asked again: only root can write in either store, and what is in the other one was let in there. The
     /// importer checks that the archive has the id of that image, so that one that has rotted is found.
-    pub(super) fn kept(copy: Download, trust: Trust) -> Verified {
-        Verified { download: copy, trust }
+    pub(super) fn kept(copy: Download, trust: Trust, signature: Option<Vec<u8>>) -> Verified {
+        Verified { signature, ..Verified::of(copy, trust) }
     }
 
-    /// A file that was in this one and has been copied to `path`, a private place. What was checked is the whole.
+    /// A file that was in this one and has been copied to `path`, a private place. What was checked is the whole; where the part
+    /// has a good signature of its own, that is the one to keep.
     ///
     /// # Errors
     /// It cannot be read.
-    pub(super) fn part(&self, path: &Path) -> Result<Verified> {
-        Ok(Verified { download: Download::written(path, self.origin())?, trust: self.trust })
+    pub(super) fn part(&self, path: &Path, signature: Option<&Signature>, check: &Check<'_>) -> Result<Verified> {
+        let download = Download::written(path, self.origin())?;
+        if let Some(signature) = signature {
+            let mut file = download.file.try_clone().context(|| format!("cannot read {}", path.display()))?;
+            match signers(signature, &mut file, check.keys, check.name)? {
+                Ok(good) => return Ok(Verified::signed(download, good, signature, check.policy)),
+                Err(error) => (check.warn)(&format!("{}; it is not kept", error.one_line())),
+            }
+        }
+        let (trust, signers) = (self.trust.clone(), self.signers.clone());
+        Ok(Verified { trust, signers, allow_bad: self.allow_bad, ..Verified::of(download, Trust::Unsigned) })
     }
 
     /// The bytes, from the first on.
@@ -135,38 +306,33 @@ impl Verified {
     }
 
     /// How it came to be trusted.
-    pub fn trust(&self) -> Trust {
-        self.trust
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// The signatures to keep beside it, as they came.
+    pub(super) fn signature(&self) -> Option<&[u8]> {
+        self.signature.as_deref()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn policy_decides_over_the_unsigned() {
-        let path = std::env::temp_dir().join(format!("jetpack-keystore-{}", std::process::id()));
-        for allow_unsigned in [false, true] {
-            let download = Download::copy(&mut &b"bytes"[..], &path, "x.aci").unwrap();
-            let verified = Verified::unsigned(download, Policy { allow_unsigned });
-            match verified {
-                Ok(verified) => {
-                    assert!(allow_unsigned);
-                    let mut bytes = Vec::new();
-                    verified.reader().unwrap().read_to_end(&mut bytes).unwrap();
-                    assert_eq!(
-                        (bytes.as_slice(), verified.size(), verified.trust()),
-                        (&b"bytes"[..], 5, Trust::Unsigned)
-                    );
-                }
-                Err(error) => {
-                    assert!(!allow_unsigned);
-                    assert_eq!(error.to_string(), "x.aci is not signed");
-                    assert!(error.help_line().unwrap().contains("--insecure-options image"));
-                }
-            }
-            std::fs::remove_file(&path).unwrap();
-        }
+/// Who made good signatures of `data`, which is read to its end, or why there are none.
+fn signers(
+    signature: &Signature,
+    data: impl Read + Send + Sync,
+    keys: &Keys,
+    name: Option<&AcIdentifier>,
+) -> Result<std::result::Result<Vec<Good>, Error>> {
+    let verdicts = signature.verify(data, keys)?;
+    let (good, faults): (Vec<_>, Vec<_>) = verdicts.into_iter().partition(std::result::Result::is_ok);
+    let place = |signer: Signer| {
+        let trusted = keys.scopes(&signer.fingerprint).cloned().collect();
+        (signer, trusted)
+    };
+    let good: Vec<Good> = good.into_iter().flatten().map(place).collect();
+    if !good.is_empty() {
+        return Ok(Ok(good));
     }
+    let faults: Vec<_> = faults.into_iter().filter_map(std::result::Result::err).collect();
+    Ok(Err(refusal::of_faults(signature.origin(), &faults, keys, name)))
 }

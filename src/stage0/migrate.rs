@@ -90,14 +90,14 @@ impl Store {
         let place = staging.path().join(ARCHIVE);
         let download = Download::copy(&mut copying.count(Interruptible(&mut source)), &place, label)?;
         drop(copying);
-        let verified = Verified::kept(download, image.record.trust);
+        let verified = Verified::kept(download, image.record.trust.clone(), old.image_signature(&image.id)?);
         let expected = Expected {
             id: Some(&image.id),
             dependencies: Some(&image.record.dependencies),
             record: Some(&image.record),
             ..Expected::default()
         };
-        self.import_verified(&verified, staging, expected)?;
+        self.import_verified(verified, staging, expected)?;
         // Of images that were imported in one second, the files tell which was the last.
         let record = |store: &Store| store.image_directory(&image.id).join(RECORD);
         let what = || format!("cannot set the time of {}", record(self).display());

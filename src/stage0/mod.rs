@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `store` | the format version and the kind of storage |
 //! | `lock` | held shared while images are used, exclusively while one is added or removed |
-//! | `images/ID/` | `manifest`, the original archive `image.aci`, and `image.json` |
+//! | `images/ID/` | `manifest`, the original archive `image.aci`, its signatures `image.aci.asc`, and `image.json` |
 //! | `layers/ID/` | the files of an archive, under its digest |
 //! | `layers/mask-HEX/`, `layers/rendered-HEX/` | what rendering made of an image: see `render` |
 //! | `pods/UUID/apps/APP/` | an app's root: storage's own |

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `jetpack.json` | both | what it is a package of: see [`Head`] |
 //! | `image.aci` | an image | the original archive, byte for byte |
+//! | `image.aci.asc` | an image that is signed | the signatures of the archive |
 //! | `tree.zfs` | an image | a stream of the image's dataset |
 //! | `manifest` | a pod | the pod's manifest |
 //! | `app.NAME.zfs` | a pod | a stream of each app's root, in the order of the manifest |
@@ -46,6 +47,7 @@ const FORMAT: u32 = 1;
 /// The first file of a package, by which it is known.
 const HEAD: &str = "jetpack.json";
 const ARCHIVE: &str = "image.aci";
+const SIGNATURE: &str = "image.aci.asc";
 const TREE: &str = "tree.zfs";
 const MANIFEST: &str = "manifest";
 
@@ -73,6 +75,9 @@ enum Content {
         name: String,
         /// The images that its dependencies are.
         dependencies: Vec<ImageId>,
+        /// Whether the signatures of its archive come along.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        signed: bool,
     },
     Pod {
         id: Uuid,
@@ -231,7 +236,8 @@ mod tests {
     #[test]
     fn heads_are_what_they_were() {
         let id = ImageId::from_digest(&[7; 64]);
-        let image = Content::Image { id: id.clone(), name: "a/b".to_owned(), dependencies: vec![id.clone()] };
+        let image =
+            Content::Image { id: id.clone(), name: "a/b".to_owned(), dependencies: vec![id.clone()], signed: false };
         let pod = Content::Pod { id: Uuid::nil(), exited: true };
         let expected = [
             serde_json::json!({ "format": 1, "incremental": true,

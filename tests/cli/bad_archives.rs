@@ -10,7 +10,7 @@ use crate::support::command::Jetpack;
 pub(crate) fn refusal(archive: &[u8]) -> String {
     let jetpack = Jetpack::fake();
     let path = jetpack.file("bad.aci", archive);
-    let output = jetpack.run(["--insecure-options", "image", "import", path.to_str().expect("a plain path")]);
+    let output = jetpack.run(["-q", "--insecure-options", "image", "import", path.to_str().expect("a plain path")]);
     assert_eq!(output.stdout, "");
     let said = output.failure(125);
     assert_eq!(jetpack.contents(), [""; 0], "{said}");

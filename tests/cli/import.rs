@@ -10,6 +10,11 @@ use crate::support::command::{Jetpack, Output};
 
 const UNSIGNED: [&str; 2] = ["--insecure-options", "image"];
 
+/// The warning that a file is not signed.
+fn unsigned(origin: impl std::fmt::Display) -> String {
+    format!("jetpack: warning: {origin} is not signed: nobody knows who made it\n")
+}
+
 /// What `import` says of `path`, which may be unsigned, with further arguments.
 fn import(jetpack: &Jetpack, path: &std::path::Path, more: &[&str]) -> Output {
     let path = path.to_str().expect("a plain path");
@@ -32,7 +37,7 @@ fn every_compression_leads_to_the_same_id() {
         let output = import(&jetpack, &path, &[]).success();
         assert_eq!(
             (output.stdout.as_str(), output.stderr.as_str()),
-            (&*format!("{}\n", id_of(&tar)), ""),
+            (&*format!("{}\n", id_of(&tar)), &*unsigned(path.display())),
             "{compression}"
         );
         assert_eq!(jetpack.run(["run", "example.com/app"]).code, 0, "{compression}");
@@ -58,7 +63,8 @@ fn an_image_that_is_known_stays_as_it_is() {
     let before = jetpack.contents();
     let again = import(&jetpack, &path, &[]).success();
     assert_eq!(again.stdout, format!("{}\n", id_of(&tar)));
-    assert_eq!(again.stderr, "jetpack: warning: this image was in the store already\n");
+    let known = "jetpack: warning: this image was in the store already\n";
+    assert_eq!(again.stderr, unsigned(path.display()) + known);
     // The same bytes in another wrapping are the same image.
     let wrapped = jetpack.file("a.aci.gz", &compressed("gzip", &tar));
     assert_eq!(import(&jetpack, &wrapped, &[]).success().stdout, again.stdout);
@@ -83,7 +89,7 @@ fn the_name_can_be_insisted_on_and_the_id_saved() {
     let said = import(&jetpack, &path, &["--name", "example.com/b"]).failure(125);
     let expected =
         format!("jetpack: cannot import {}: the image is called example.com/a, not example.com/b\n", path.display());
-    assert_eq!(said, expected);
+    assert_eq!(said, unsigned(path.display()) + &expected);
     assert_eq!(jetpack.contents(), [""; 0]);
     let saved = jetpack.path("id");
     let more = ["--name", "example.com/a", "--saveid", saved.to_str().expect("a plain path")];
@@ -158,7 +164,7 @@ fn an_image_whose_id_cannot_be_saved_is_not_kept_unless_it_was_here() {
     let more = ["--saveid", nowhere.to_str().expect("a plain path")];
     let expected = format!("jetpack: cannot write the id to {}: No such file or directory", nowhere.display());
     let said = import(&jetpack, &path, &more).failure(125);
-    assert!(said.starts_with(&expected), "{said}");
+    assert!(said.starts_with(&(unsigned(path.display()) + &expected)), "{said}");
     assert_eq!(jetpack.contents(), [""; 0]);
     import(&jetpack, &path, &[]).success();
     let before = jetpack.contents();

@@ -24,6 +24,8 @@ mod ordinary;
 mod pods;
 mod progress;
 mod run;
+mod signatures;
+mod trust;
 mod usage;
 mod verbose;
 mod volumes;

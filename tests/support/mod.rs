@@ -3,5 +3,6 @@
 pub(crate) mod archive;
 pub(crate) mod bounded;
 pub(crate) mod command;
+pub(crate) mod gpg;
 pub(crate) mod host;
 pub(crate) mod pty;

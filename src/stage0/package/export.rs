@@ -8,7 +8,7 @@ use super::super::image::{self, Image};
 use super::super::interruptible::Interruptible;
 use super::super::pod::{LockedPod, State};
 use super::super::store::Store;
-use super::{ARCHIVE, Content, FORMAT, HEAD, Head, MANIFEST, TREE, check_movable, parts};
+use super::{ARCHIVE, Content, FORMAT, HEAD, Head, MANIFEST, SIGNATURE, TREE, check_movable, parts};
 use crate::error::{Context, Error, Result};
 use crate::progress::Step;
 use crate::storage::{Part, Streams, staging};
@@ -39,14 +39,21 @@ impl Store {
         })
         .context(what)?;
         let archive = File::open(self.image_directory(&image.id).join(image::ARCHIVE)).context(what)?;
+        let mut files = vec![(ARCHIVE, archive)];
+        if self.image_signature(&image.id)?.is_some() {
+            let signature = File::open(self.image_directory(&image.id).join(image::SIGNATURE)).context(what)?;
+            files.push((SIGNATURE, signature));
+        }
+        files.push((TREE, stream));
         drop(lock);
         let content = Content::Image {
             id: image.id.clone(),
             name: image.manifest.name.to_string(),
             dependencies: image.record.dependencies.clone(),
+            signed: files.iter().any(|(name, _)| *name == SIGNATURE),
         };
         let head = Head { format: FORMAT, incremental, content };
-        self.write(&head, None, &[(ARCHIVE, archive), (TREE, stream)], out).context(what)
+        self.write(&head, None, &files, out).context(what)
     }
 
     /// Writes a package of a pod that does not run: with all its files, or with those of its apps only that differ from their

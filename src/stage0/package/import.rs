@@ -12,12 +12,12 @@ use super::super::compression::decoder;
 use super::super::diff::diff;
 use super::super::image::{self, Image};
 use super::super::import::{Expected, Imported};
-use super::super::keystore::Verified;
+use super::super::keystore::{Check, Signature, Verified};
 use super::super::render::Rendered;
 use super::super::store::Store;
 use super::export::WHOLE;
-use super::{ARCHIVE, Content, MANIFEST, Reader, TREE, check_movable, most, parts};
-use crate::appc::{AcIdentifier, PodManifest, host_os_arch};
+use super::{ARCHIVE, Content, MANIFEST, Reader, SIGNATURE, TREE, check_movable, most, parts};
+use crate::appc::{PodManifest, host_os_arch};
 use crate::error::{Context, Error, Result};
 use crate::storage::{Part, Source, Staging, Streams, staging};
 
@@ -42,10 +42,11 @@ impl Store {
     /// Takes a package in. `staging` is where an image's own files go.
     pub(in super::super) fn import_package(
         &self,
-        verified: &Verified,
+        verified: Verified,
         own: Staging,
-        name: Option<&AcIdentifier>,
+        check: &Check<'_>,
     ) -> Result<Arrived> {
+        let name = check.name;
         let streams = self.storage().streams().ok_or_else(|| {
             Error::new(format!("it is a package of zfs(8), and the store is of kind {}", self.storage().name()))
                 .help("export the image without --zfs: an archive is for every store")
@@ -56,9 +57,13 @@ impl Store {
         let (mut package, head) = Reader::open(&mut archive)?;
         let parts = staging(self.root())?;
         match head.content {
-            Content::Image { id, dependencies, .. } => {
+            Content::Image { id, dependencies, signed, .. } => {
                 let aci = parts.path().join(ARCHIVE);
                 package.stream(ARCHIVE, &aci)?;
+                let signature = match signed {
+                    true => Some(Signature::read(&*package.text(SIGNATURE)?, "in the package")?),
+                    false => None,
+                };
                 let stream = package.stream(TREE, &parts.path().join(TREE))?;
                 package.end()?;
                 let place = own.path().join(image::ARCHIVE);
@@ -71,11 +76,14 @@ impl Store {
                     received: Some(received),
                     ..Expected::default()
                 };
-                let image = self.import_verified(&verified.part(&place)?, own, expected)?;
+                let part = verified.part(&place, signature.as_ref(), check)?;
+                let image = self.import_verified(part, own, expected)?;
                 Ok(Arrived::Image(Box::new(image)))
             }
             Content::Pod { id, .. } if name.is_some() => Err(Error::new(format!("it is the pod {id}, and no image"))),
             Content::Pod { id, exited } => {
+                let (_, warning) = verified.nameless()?;
+                warning.iter().for_each(|warning| (check.warn)(warning));
                 let manifest =
                     PodManifest::parse(&package.text(MANIFEST)?).context(|| "cannot read the pod's manifest")?;
                 let pod = Coming { id, exited, manifest, incremental: head.incremental };

@@ -1,0 +1,231 @@
+//! `jetpack trust`
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::images::or_dash;
+use super::question::confirm;
+use super::{Host, import, output};
+use crate::appc::{AcIdentifier, timestamp};
+use crate::error::{Context, Error, Result};
+use crate::stage0::keystore::{Fingerprint, Key, Keys, MAX_KEYS, Owner, Scope, Trusted, Validity};
+
+/// Trust a key, or list the keys that are trusted
+///
+/// Images that are signed by a key which is trusted for their names can be imported. The key is shown, and is trusted when the
+/// person says so, or --fingerprint does. Without arguments, the keys are listed.
+#[derive(Debug, Args)]
+pub(super) struct Trust {
+    /// Trust the key for images of every name
+    #[arg(long, requires = "key", conflicts_with = "prefix")]
+    root: bool,
+    /// Trust the key for the image of this name, and those below it
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<AcIdentifier>,
+    /// Trust the key of this fingerprint without asking, and no other
+    #[arg(long, value_name = "FINGERPRINT", requires = "key")]
+    fingerprint: Option<Fingerprint>,
+    /// Print no head line
+    #[arg(short = 'H')]
+    bare: bool,
+    /// A file with the key, armored or not, or - for standard input
+    #[arg(value_name = "KEY")]
+    key: Option<String>,
+}
+
+/// A key, for programs. Times are in seconds since 1970.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    fingerprint: Fingerprint,
+    /// For which images; nothing means all.
+    prefix: Option<&'a AcIdentifier>,
+    /// `good`, `expired`, `revoked`, `unusable`, or `untrusted` where an empty file takes the vendor's key away.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    owner: Owner,
+    file: &'a Path,
+    user_ids: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
+}
+
+impl Trust {
+    pub(super) fn run(&self, host: &Host) -> Result<u8> {
+        let scope = match &self.prefix {
+            Some(prefix) => Some(Scope::Prefix(prefix.clone())),
+            None => self.root.then_some(Scope::Root),
+        };
+        match (scope, self.key.as_deref()) {
+            (None, None) => self.list(host)?,
+            (Some(scope), Some(location)) => self.add(host, &scope, location)?,
+            (None, Some(name)) if Path::new(name).exists() => {
+                return Err(Error::new(format!("cannot tell for which images the key in {name} is to be trusted"))
+                    .help("say --prefix NAME, or --root for all"));
+            }
+            (None, Some(name)) => return Err(no_key(name)),
+            (Some(scope), None) => return Err(no_key(&scope.to_string())),
+        }
+        Ok(0)
+    }
+
+    fn list(&self, host: &Host) -> Result<()> {
+        let keys = host.keys()?;
+        let all = shown(&keys);
+        if host.json() {
+            output::json(&all)
+        } else if host.global.quiet {
+            output::print(&all.iter().map(|key| format!("{}\n", key.fingerprint)).collect::<String>())
+        } else {
+            let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+            output::table(&["FINGERPRINT", "PREFIX", "STATE", "EXPIRES", "OF", "USER"], &rows, self.bare)
+        }
+    }
+
+    fn add(&self, host: &Host, scope: &Scope, location: &str) -> Result<()> {
+        host.need_root()?;
+        let (source, origin) = import::open(location)?;
+        let mut bytes = Vec::new();
+        source.take(MAX_KEYS + 1).read_to_end(&mut bytes).context(|| format!("cannot read {origin}"))?;
+        let added = review(host, scope, (&bytes, &origin), self.fingerprint.as_ref())?;
+        if host.json() { output::json(&added) } else { added.iter().try_for_each(|key| output::line(&key.fingerprint)) }
+    }
+}
+
+/// A key that is trusted from now on, for programs.
+#[derive(Debug, Serialize)]
+pub(super) struct Added {
+    fingerprint: Fingerprint,
+    file: PathBuf,
+}
+
+/// Shows the keys that a file holds, and trusts those that the person wants to trust; `wanted` is the answer, if it is known
+/// before. `origin` is the file's name for people.
+///
+/// # Errors
+/// It holds no key, or none is trusted in the end.
+pub(super) fn review(
+    host: &Host,
+    scope: &Scope,
+    (bytes, origin): (&[u8], &str),
+    wanted: Option<&Fingerprint>,
+) -> Result<Vec<Added>> {
+    let keys = Key::read(bytes, origin)?;
+    let mut added = Vec::new();
+    for key in keys.iter().filter(|key| wanted.is_none_or(|wanted| *wanted == key.fingerprint())) {
+        if !host.global.quiet || wanted.is_none() {
+            output::fields_aside(&describe(key, scope, origin));
+        }
+        check(key)?;
+        if key.had_secret() {
+            host.warn(&format!("{origin} holds the secret key, too; only the public one is kept"));
+        }
+        let question = format!("trust key {} for {scope}?", key.fingerprint());
+        if wanted.is_none() && !confirm(&question, &format!("to say yes, pass --fingerprint {}", key.fingerprint()))? {
+            continue;
+        }
+        let file = host.keystore().trust(scope, key)?;
+        host.note(|| format!("wrote {}", file.display()));
+        added.push(Added { fingerprint: key.fingerprint(), file });
+    }
+    match (added.is_empty(), wanted) {
+        (false, _) => Ok(added),
+        (true, None) => Err(Error::new("no key was trusted")),
+        (true, Some(wanted)) => {
+            let all: Vec<String> = keys.iter().map(|key| key.fingerprint().to_string()).collect();
+            Err(Error::new(format!("{origin} holds key {}, not {wanted}", all.join(" and key "))))
+        }
+    }
+}
+
+/// No signature of a key that is not valid would be good.
+fn check(key: &Key) -> Result<()> {
+    let what = format!("key {} cannot be trusted", key.fingerprint());
+    match key.validity() {
+        Validity::Good => Ok(()),
+        Validity::Expired(end) => Err(Error::with_source(
+            what,
+            Error::new(format!("it expired on {}", timestamp(end)))
+                .help("ask its owner for the key as it is now: one that lasts longer has the same fingerprint"),
+        )),
+        Validity::Revoked(why) => Err(Error::with_source(what, format!("it was revoked ({why})"))),
+        Validity::Unusable(why) => Err(Error::with_source(what, why)),
+    }
+}
+
+fn no_key(name: &str) -> Error {
+    Error::new(format!("no key is given for {name}"))
+        .help(format!("`jetpack trust --prefix {name} FILE` takes it from a file"))
+}
+
+fn describe(key: &Key, scope: &Scope, origin: &str) -> Vec<(&'static str, String)> {
+    let expires = key.expires().map_or("never".to_owned(), timestamp);
+    let scope = match scope {
+        Scope::Root => scope.to_string(),
+        Scope::Prefix(prefix) => format!("{prefix}, and images whose names begin with {prefix}/"),
+    };
+    let fields = vec![
+        ("key", key.fingerprint().to_string()),
+        ("from", origin.to_owned()),
+        ("algorithm", key.algorithm()),
+        ("made", timestamp(key.created())),
+        ("expires", expires),
+        ("for", scope),
+    ];
+    let users = key.user_ids().into_iter().map(|user| ("user", user));
+    fields.into_iter().chain(users).collect()
+}
+
+fn shown(keys: &Keys) -> Vec<Shown<'_>> {
+    let trusted = keys.trusted.iter().map(|Trusted { key, scope, owner, file }| {
+        let (state, reason) = match key.validity() {
+            Validity::Good => ("good", None),
+            Validity::Expired(_) => ("expired", None),
+            Validity::Revoked(why) => ("revoked", Some(why)),
+            Validity::Unusable(why) => ("unusable", Some(why)),
+        };
+        Shown {
+            fingerprint: key.fingerprint(),
+            prefix: scope.prefix(),
+            state,
+            reason,
+            owner: *owner,
+            file,
+            user_ids: key.user_ids(),
+            created: Some(key.created()),
+            expires: key.expires(),
+        }
+    });
+    let taken_away = keys.revoked.iter().map(|revoked| Shown {
+        fingerprint: revoked.fingerprint.clone(),
+        prefix: revoked.scope.prefix(),
+        state: "untrusted",
+        reason: None,
+        owner: Owner::Local,
+        file: &revoked.file,
+        user_ids: Vec::new(),
+        created: None,
+        expires: None,
+    });
+    trusted.chain(taken_away).collect()
+}
+
+fn row(key: &Shown<'_>) -> Vec<String> {
+    let owner = match key.owner {
+        Owner::Local => "local",
+        Owner::Vendor => "vendor",
+    };
+    vec![
+        key.fingerprint.to_string(),
+        key.prefix.map_or("(all)".to_owned(), AcIdentifier::to_string),
+        key.state.to_owned(),
+        key.expires.map_or("-".to_owned(), |end| timestamp(end)[..10].to_owned()),
+        owner.to_owned(),
+        or_dash(key.user_ids.first().map_or("", String::as_str)),
+    ]
+}
