@@ -18,6 +18,7 @@ BUILD_ARGS ?=
 BUILD_COMMAND ?=
 BUILD_FLAGS ?=
 PKG_INSTALL ?=
+SIGNING_KEY ?=
 ACI_FILE ?= image.aci
 ACI_ID_FILE ?= $(ACI_FILE).id
 FLAT_ACI_FILE ?= $(ACI_FILE:.aci=.flat.aci)
@@ -29,7 +30,7 @@ MAKEACI = sh "$(JETPACK_SHAREDIR)/makeaci.sh"
 
 # What was said about this image, and is for the script to read: a value is one word here, and a list of the shell's there.
 .settings = ACI_FILE ACI_ID_FILE FLAT_ACI_FILE PARENT_IMAGE BASE_ACI BUILD_DIR BUILD_CP BUILD_ARGS BUILD_COMMAND BUILD_FLAGS \
-	PKG_INSTALL
+	PKG_INSTALL SIGNING_KEY
 .commands = JETPACK JETPACK_FLAGS
 
 # NAME=VALUE as words of the shell: the commands, the settings, and those of BUILD_VARS that are set.
@@ -66,6 +67,7 @@ tidy-files:
 
 clean: tidy clean-files
 clean-files:
-	@rm -rf $(ACI_ID_FILE) $(ACI_ID_FILE).files $(ACI_FILE) $(FLAT_ACI_FILE) $(BASE_ACI) $(BASE_ACI:.aci=.aci.id) $(CLEAN_FILES)
+	@rm -rf $(ACI_ID_FILE) $(ACI_ID_FILE).files $(ACI_FILE) $(ACI_FILE).asc $(FLAT_ACI_FILE) $(FLAT_ACI_FILE).asc \
+		$(BASE_ACI) $(BASE_ACI:.aci=.aci.id) $(CLEAN_FILES)
 
 .PHONY: image aci flat-aci prepare build tidy tidy-files clean clean-files

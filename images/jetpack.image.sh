@@ -65,7 +65,7 @@ sources() {
 	for word in "$@"; do find_only="$find_only$(quote "$word")"; done
 	eval "set -- $copies \"\$directory\""
 	[ ! -f Makefile ] || set -- "$@" Makefile
-	eval "find -L \"\$@\" ! -type d ! -name '*.aci' ! -name '*.aci.id*' ! -name \"\${id_file##*/}\" \
+	eval "find -L \"\$@\" ! -type d ! -name '*.aci' ! -name '*.aci.id*' ! -name '*.aci.asc' ! -name \"\${id_file##*/}\" \
 		! -name \"\${id_file##*/}.files\" $find_only"
 }
 
@@ -150,6 +150,16 @@ make_file() {
 	fi
 }
 
+# Signs an archive with SIGNING_KEY, where it is set, into a file beside it. What is there from before and is of an older archive
+# goes.
+sign() { # FILE
+	[ ! -e "$1.asc" ] || [ -z "$(find "$1" -newer "$1.asc")" ] || rm -f "$1.asc"
+	if [ -n "$SIGNING_KEY" ] && [ ! -e "$1.asc" ]; then
+		gpg --yes --armor --local-user "$SIGNING_KEY" --output "$1.asc.$$" --detach-sign "$1"
+		mv -f "$1.asc.$$" "$1.asc"
+	fi
+}
+
 install_packages() {
 	if command -v apt-get >/dev/null; then
 		export DEBIAN_FRONTEND=noninteractive
@@ -198,7 +208,7 @@ shift
 copies='' options=''
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
 	case ${1%%=*} in
-	JETPACK | JETPACK_FLAGS | BUILD_CP | BUILD_ARGS | BUILD_COMMAND | BUILD_FLAGS | PKG_INSTALL) eval "${1%%=*}=\${1#*=}" ;;
+	JETPACK | JETPACK_FLAGS | BUILD_CP | BUILD_ARGS | BUILD_COMMAND | BUILD_FLAGS | PKG_INSTALL | SIGNING_KEY) eval "${1%%=*}=\${1#*=}" ;;
 	ACI_FILE) aci=$(one "${1%%=*}" "${1#*=}") ;;
 	ACI_ID_FILE) id_file=$(one "${1%%=*}" "${1#*=}") ;;
 	FLAT_ACI_FILE) flat=$(one "${1%%=*}" "${1#*=}") ;;
@@ -217,7 +227,13 @@ help: or, where it has no parent, which file makeaci makes: BASE_ACI = FILE"
 
 case $action in
 image) make_image "$@" ;;
-aci) make_file "$aci" export "$@" ;;
-flat-aci) make_file "$flat" 'export --flat' "$@" ;;
+aci)
+	make_file "$aci" export "$@"
+	sign "$aci"
+	;;
+flat-aci)
+	make_file "$flat" 'export --flat' "$@"
+	sign "$flat"
+	;;
 *) fail "no such action: $action" ;;
 esac

@@ -16,7 +16,7 @@ case ${CARGO_TARGET_DIR-} in
 esac
 what=$1 make=$(command -v "$2")
 shift 2
-parts=${*:-builds_what_changed shows_its_surroundings writes_archives hands_values_on makes_parents runs_commands_in_the_pod
+parts=${*:-builds_what_changed shows_its_surroundings writes_archives signs_archives hands_values_on makes_parents runs_commands_in_the_pod
 	keeps_the_last_id gives_owners refuses_what_cannot_be_built downloads}
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -161,6 +161,40 @@ writes_archives() {
 	jetpack --config other.conf run --destroy example/showenv | grep 'I am: uid=1000(demo)'
 	make -C images/busybox-base aci ACI_FILE="$work/copy.aci"
 	cmp copy.aci images/busybox-base/busybox-base.aci
+}
+
+# An archive is signed when there is a new one, and what is signed can be imported by who trusts the key.
+signs_archives() {
+	command -v gpg >/dev/null || { echo 'skipped: gpg is missing' && return; }
+	export GNUPGHOME="$work/gnupg"
+	mkdir -m 700 "$GNUPGHOME"
+	gpg --batch --quiet --passphrase '' --quick-generate-key 'A Signer <signer@example.com>' ed25519 sign 0
+	folder signed <<-'END'
+		BASE_ACI = base.aci
+		ACI_FILE = base.aci
+		SIGNING_KEY = A Signer <signer@example.com>
+		base.aci: ; cp ../images/busybox-base/busybox-base.aci $@
+	END
+	make -C images/busybox-base aci
+	make -C signed aci
+	cp signed/base.aci.asc first.asc
+	make -C signed aci
+	cmp signed/base.aci.asc first.asc
+	sleep 1
+	touch signed/base.aci
+	make -C signed aci SIGNING_KEY=
+	[ ! -e signed/base.aci.asc ] || fail 'the signature of an older archive is still there'
+	make -C signed aci
+	gpg --armor --export signer@example.com >signer.asc
+	fingerprint=$(gpg --with-colons --list-keys signer@example.com | awk -F: '$1 == "fpr" { print $10; exit }')
+	jetpack trust --root --fingerprint "$fingerprint" signer.asc
+	jetpack import signed/base.aci
+	jetpack untrust "$fingerprint"
+	gpgconf --kill all
+	make -C signed clean
+	expect 'after clean' "$(ls signed)" "Makefile
+build.sh
+manifest.json"
 }
 
 # Values get through make, the script and the pod unchanged.
