@@ -1,6 +1,7 @@
 //! Which images of the store are meant by the dependencies of a manifest (aci.md, Dependency Matching).
 
 use super::image::Image;
+use super::reference::{of_host, sort_by_preference};
 use crate::appc::{Dependency, ImageId, ImageManifest, Labels};
 use crate::error::{Error, Result};
 
@@ -11,7 +12,12 @@ use crate::error::{Error, Result};
 /// One is not among them, or is not what the manifest says of it.
 pub(super) fn resolve(manifest: &ImageManifest, known: Option<&[ImageId]>, images: &[Image]) -> Result<Vec<Image>> {
     let asked = manifest.dependencies.iter();
-    let Some(known) = known else { return asked.map(|dependency| one(dependency, images).cloned()).collect() };
+    // What an image does not say of its dependencies, it says of itself, or means this host.
+    let label = |name| manifest.labels.get(name);
+    let platform = if label("os").is_some() { (label("os"), label("arch")) } else { of_host() };
+    let Some(known) = known else {
+        return asked.map(|dependency| one(dependency, images, platform).cloned()).collect();
+    };
     if known.len() != manifest.dependencies.len() {
         return Err(Error::new(format!(
             "the image depends on {} images, and not on {}",
@@ -23,13 +29,13 @@ pub(super) fn resolve(manifest: &ImageManifest, known: Option<&[ImageId]>, image
         Some(other) if other != id => {
             Err(Error::new(format!("the image depends on {}, and not on {}", name(dependency), id.short())))
         }
-        _ => one(&Dependency { image_id: Some(id.clone()), ..dependency.clone() }, images).cloned(),
+        _ => one(&Dependency { image_id: Some(id.clone()), ..dependency.clone() }, images, platform).cloned(),
     };
     asked.zip(known).map(exactly).collect()
 }
 
-/// The image with the id that is asked for, or else the one imported last of those that fit.
-fn one<'a>(dependency: &Dependency, images: &'a [Image]) -> Result<&'a Image> {
+/// The image with the id that is asked for, or else, of those that fit, the one that is preferred on that platform.
+fn one<'a>(dependency: &Dependency, images: &'a [Image], platform: (Option<&str>, Option<&str>)) -> Result<&'a Image> {
     if let Some(id) = &dependency.image_id {
         let found = images.iter().find(|image| image.id == *id);
         let image = found.ok_or_else(|| missing(dependency, images))?;
@@ -38,10 +44,9 @@ fn one<'a>(dependency: &Dependency, images: &'a [Image]) -> Result<&'a Image> {
             Some(why) => Err(Error::new(format!("the image depends on {}, {why}", name(dependency)))),
         };
     }
-    let fitting = images.iter().filter(|image| contradiction(dependency, image).is_none());
-    // Of those of one second the choice must be the same every time.
-    let newest = fitting.max_by(|a, b| a.record.imported.cmp(&b.record.imported).then(b.id.cmp(&a.id)));
-    newest.ok_or_else(|| missing(dependency, images))
+    let mut fitting: Vec<&Image> = images.iter().filter(|image| contradiction(dependency, image).is_none()).collect();
+    sort_by_preference(&mut fitting, platform);
+    fitting.first().copied().ok_or_else(|| missing(dependency, images))
 }
 
 /// What of an image is not as the dependency says.
@@ -123,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_those_that_fit_is_meant() {
+    fn the_latest_of_those_that_fit_is_meant() {
         let labelled = |v: &str| format!(r#"{{"imageName": "a", "labels": [{{"name": "version", "value": "{v}"}}]}}"#);
         let table = [
-            (r#"{"imageName": "a"}"#.to_owned(), 1),
-            (labelled("2"), 2),
+            (r#"{"imageName": "a"}"#.to_owned(), 2),
+            (labelled("1"), 1),
             (r#"{"imageName": "a", "size": 800}"#.to_owned(), 2),
             (r#"{"imageName": "a", "size": 8000}"#.to_owned(), 2),
             (format!(r#"{{"imageName": "a", "imageID": "{}"}}"#, id(2)), 2),
@@ -138,10 +143,20 @@ mod tests {
             assert_eq!(found[0].id.as_str(), id(expected), "{text}");
         }
         let both = resolve(&depending(r#"{"imageName": "b"}, {"imageName": "a"}"#), None, &images()).unwrap();
-        assert_eq!([both[0].id.as_str(), both[1].id.as_str()], [id(3), id(1)]);
-        let mut twins = images();
-        twins[1].record.imported = 20;
-        assert_eq!(resolve(&depending(r#"{"imageName": "a"}"#), None, &twins).unwrap()[0].id.as_str(), id(1));
+        assert_eq!([both[0].id.as_str(), both[1].id.as_str()], [id(3), id(2)]);
+    }
+
+    #[test]
+    fn the_platform_of_the_image_is_preferred_for_what_it_depends_on() {
+        let on = |arch: &str| {
+            format!(r#", "labels": [{{"name": "os", "value": "linux"}}, {{"name": "arch", "value": "{arch}"}}]"#)
+        };
+        let images = [image(1, "a", &on("i386")), image(2, "a", &on("aarch64"))];
+        for (arch, expected) in [("i386", 1), ("aarch64", 2)] {
+            let text = r#"{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "top", "dependencies": [{"imageName": "a"}]"#;
+            let manifest = ImageManifest::parse(format!("{text}{}}}", on(arch)).as_bytes()).unwrap();
+            assert_eq!(resolve(&manifest, None, &images).unwrap()[0].id.as_str(), id(expected));
+        }
     }
 
     #[test]

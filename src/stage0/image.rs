@@ -1,4 +1,4 @@
-//! Images in the store: finding, listing, removing.
+//! Images in the store: reading, listing, removing.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -141,41 +141,6 @@ impl Store {
         }
     }
 
-    /// The image that `reference` means: an id, a unique prefix of one, or `name[:version][,label=value…]`, of which the one
-    /// imported last is taken.
-    ///
-    /// # Errors
-    /// There is none, or the prefix fits several (the error lists them).
-    pub fn find_image(&self, reference: &str) -> Result<Image> {
-        match self.find_images(reference)?.as_slice() {
-            [] => Err(Error::new(format!("there is no image {reference:?}"))
-                .help("`jetpack images` lists those that are here; `jetpack import FILE` brings one in")),
-            [image] => Ok(image.clone()),
-            [newest, ..] if !is_id_prefix(reference) => Ok(newest.clone()),
-            several => {
-                Err(Error::new(format!("{reference:?} fits several images: {}", list(several)))
-                    .help("give more of the id"))
-            }
-        }
-    }
-
-    /// All images that `reference` fits, the one imported last first.
-    ///
-    /// # Errors
-    /// The store cannot be read, or the reference is not of the form of one.
-    pub fn find_images(&self, reference: &str) -> Result<Vec<Image>> {
-        let mut images = self.list_images()?.whole;
-        if is_id_prefix(reference) {
-            let by_id: Vec<Image> = images.iter().filter(|image| has_prefix(&image.id, reference)).cloned().collect();
-            if !by_id.is_empty() || reference.starts_with("sha512-") {
-                return Ok(by_id);
-            }
-        }
-        let wanted = Wanted::parse(reference)?;
-        images.retain(|image| wanted.fits(&image.manifest));
-        Ok(images)
-    }
-
     /// Removes the image that `reference` means, and the layers that no other image has. An image whose files are broken can
     /// be removed too, by its id. Returns the id.
     ///
@@ -184,14 +149,10 @@ impl Store {
     pub fn destroy_image(&self, reference: &str) -> Result<ImageId> {
         let (id, layers) = match self.find_image(reference) {
             Ok(image) => (image.id, image.record.layers),
-            Err(error) => {
-                let broken = self.list_images()?.broken.into_iter().map(|(id, _)| id);
-                let mut meant = broken.filter(|id| is_id_prefix(reference) && has_prefix(id, reference));
-                match (meant.next(), meant.next()) {
-                    (Some(id), None) => (id.clone(), own_layers(&id).to_vec()),
-                    _ => return Err(error),
-                }
-            }
+            Err(error) => match self.find_broken_image(reference)? {
+                Some(id) => (id.clone(), own_layers(&id).to_vec()),
+                None => return Err(error),
+            },
         };
         self.remove_image(&id, &layers)?;
         Ok(id)
@@ -275,56 +236,8 @@ pub struct Images {
     pub broken: Vec<(ImageId, Error)>,
 }
 
-/// Whether `id` begins with `reference`, with or without the name of the digest.
-fn has_prefix(id: &ImageId, reference: &str) -> bool {
-    id.as_str().starts_with(reference) || id.hex().starts_with(reference)
-}
-
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).context(|| format!("cannot read {}", path.display()))
-}
-
-/// Whether a reference can only be meant as the beginning of an id: `sha512-…`, or at least six hexadecimal digits.
-fn is_id_prefix(reference: &str) -> bool {
-    let digits = reference.strip_prefix("sha512-");
-    let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    digits.map_or(reference.len() >= 6 && is_hex(reference), is_hex)
-}
-
-fn list(images: &[Image]) -> String {
-    let one = |image: &Image| format!("{} ({})", image.id.short(), image.manifest.name);
-    images.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// A name with the labels asked for.
-#[derive(Debug, PartialEq, Eq)]
-struct Wanted {
-    name: String,
-    labels: Vec<(String, String)>,
-}
-
-impl Wanted {
-    /// Reads `name[:version][,label=value…]`.
-    fn parse(reference: &str) -> Result<Wanted> {
-        let mut parts = reference.split(',');
-        let first = parts.next().unwrap_or("");
-        let (name, version) = first.split_once(':').map_or((first, None), |(n, v)| (n, Some(v)));
-        let mut labels: Vec<(String, String)> =
-            version.map(|v| ("version".to_owned(), v.to_owned())).into_iter().collect();
-        for part in parts {
-            let (label, value) = part.split_once('=').ok_or_else(|| {
-                Error::new(format!("{part:?} in the image reference {reference:?} is no label"))
-                    .help("write name:version,label=value")
-            })?;
-            labels.push((label.to_owned(), value.to_owned()));
-        }
-        Ok(Wanted { name: name.to_owned(), labels })
-    }
-
-    fn fits(&self, manifest: &ImageManifest) -> bool {
-        let has = |(label, value): &(String, String)| manifest.labels.get(label) == Some(value.as_str());
-        manifest.name.as_str() == self.name && self.labels.iter().all(has)
-    }
 }
 
 /// Whether the error says that there is no such file.
@@ -392,26 +305,5 @@ mod tests {
                 assert!(broken.is_empty(), "{}", broken[0].1.one_line());
             }
         });
-    }
-
-    #[test]
-    fn references_are_names_with_labels() {
-        let wanted = |name: &str, labels: &[(&str, &str)]| Wanted {
-            name: name.into(),
-            labels: labels.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(),
-        };
-        assert_eq!(Wanted::parse("a/b").unwrap(), wanted("a/b", &[]));
-        assert_eq!(Wanted::parse("a:1.2,os=linux").unwrap(), wanted("a", &[("version", "1.2"), ("os", "linux")]));
-        assert!(Wanted::parse("a,linux").is_err());
-    }
-
-    #[test]
-    fn what_looks_like_an_id() {
-        for yes in ["sha512-", "sha512-0a", "deadbeef", "012345"] {
-            assert!(is_id_prefix(yes), "{yes}");
-        }
-        for no in ["beef", "busybox", "DEADBEEF", "a/b", "sha512-xyz"] {
-            assert!(!is_id_prefix(no), "{no}");
-        }
     }
 }

@@ -49,6 +49,24 @@ fn an_ambiguous_image_lists_the_candidates() {
 }
 
 #[test]
+fn what_is_a_name_and_the_beginning_of_an_id_lists_both() {
+    let jetpack = Jetpack::fake();
+    let one = jetpack.import(&versioned("a", "1"));
+    let called = &one["sha512-".len()..][..12];
+    let other = jetpack.import(&versioned(called, "1"));
+    for command in OF_IMAGES {
+        let said = jetpack.run([command, called]).failure(125);
+        let expected = format!(
+            "fits several images: {} (a), {} ({called})\nhelp: give more of the id\n",
+            &one[..19],
+            &other[..19]
+        );
+        assert!(said.ends_with(&expected), "{command}: {said}");
+    }
+    assert!(jetpack.run(["show-image", &one]).success().stdout.contains(&one));
+}
+
+#[test]
 fn a_pod_that_is_not_there() {
     let jetpack = with_script("exit 0");
     let before = jetpack.contents();

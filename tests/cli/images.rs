@@ -34,10 +34,31 @@ fn shown_id(jetpack: &Jetpack, reference: &str) -> String {
 #[test]
 fn of_images_of_one_second_the_last_is_meant() {
     let jetpack = Jetpack::fake();
-    for version in 0..6 {
-        let id = jetpack.import(&versioned("example.com/app", &version.to_string()));
+    for number in 0..6 {
+        let archive = scripted("example.com/app", &format!("exit {number}"), "").finish();
+        let id = jetpack.import(&archive);
         assert_eq!(shown_id(&jetpack, "example.com/app"), id);
     }
+}
+
+#[test]
+fn the_latest_version_for_this_host_is_meant() {
+    let jetpack = Jetpack::fake();
+    let other = if cfg!(target_os = "freebsd") { "linux" } else { "freebsd" };
+    let image = |version: &str, more: &str| {
+        let labels = format!(r#""labels": [{{"name": "version", "value": "{version}"}}{more}]"#);
+        Archive::with_manifest(&manifest("app", None).replacen('{', &format!("{{{labels}, "), 1)).finish()
+    };
+    let for_other = format!(r#", {{"name": "os", "value": "{other}"}}"#);
+    let early = jetpack.import(&image("1.9", ""));
+    let latest = jetpack.import(&image("1.10", ""));
+    let foreign = jetpack.import(&image("3", &for_other));
+    jetpack.import(&image("1.10-rc1", ""));
+    let table = [("app", &latest), ("app:1.9", &early), ("app:3", &foreign)];
+    for (reference, id) in table {
+        assert_eq!(shown_id(&jetpack, reference), *id, "{reference}");
+    }
+    assert_eq!(shown_id(&jetpack, &format!("app,os={other}")), foreign);
 }
 
 #[test]
@@ -74,7 +95,7 @@ fn lists_are_for_people_or_for_programs() {
 fn an_image_is_found_by_name_version_label_id_and_prefix() {
     let (jetpack, [one, two, beef]) = three();
     let table = [
-        ("example.com/app", &one), // the one imported last
+        ("example.com/app", &two), // the latest version
         ("example.com/app:2.0.0", &two),
         ("example.com/app,version=2.0.0", &two),
         ("example.com/app,os=linux,version=1.0.0", &one),
@@ -88,8 +109,6 @@ fn an_image_is_found_by_name_version_label_id_and_prefix() {
     for (reference, id) in table {
         assert_eq!(shown_id(&jetpack, reference), *id, "{reference}");
     }
-    set_imported(&jetpack, &two, 4000);
-    assert_eq!(shown_id(&jetpack, "example.com/app"), two);
 }
 
 #[test]
