@@ -43,7 +43,7 @@ pub(super) struct Build {
     keep: bool,
     #[command(flatten)]
     saveid: SaveId,
-    /// The image to build on: a name[:version][,label=value…], an id, or the beginning of one
+    /// The image to build on: a name[:version][,label=value…], a name@tag, an id, or the beginning of one
     image: String,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]

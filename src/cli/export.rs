@@ -43,7 +43,7 @@ pub(super) struct Export {
     /// Send only what differs from the image below, which has to be there from a package
     #[arg(long, requires = "zfs")]
     incremental: bool,
-    /// The image: a name[:version][,label=value…], an id, or the beginning of one; with --zfs, or a pod: its UUID, or the
+    /// The image: a name[:version][,label=value…], a name@tag, an id, or the beginning of one; with --zfs, or a pod: its UUID, or the
     /// beginning of it
     #[arg(value_name = "IMAGE")]
     image: String,

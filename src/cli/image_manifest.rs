@@ -11,7 +11,7 @@ use crate::error::Result;
 #[derive(Debug, Args)]
 #[command(name = "image-manifest")]
 pub(super) struct ShowImageManifest {
-    /// The image: a name[:version][,label=value…], an id, or the beginning of one
+    /// The image: a name[:version][,label=value…], a name@tag, an id, or the beginning of one
     image: String,
 }
 

@@ -46,9 +46,11 @@ mod run;
 mod saveid;
 mod show_image;
 mod size;
+mod tag;
 mod target;
 mod top;
 mod trust;
+mod untag;
 mod untrust;
 mod version;
 
@@ -141,6 +143,8 @@ enum Command {
     ShowImage(show_image::ShowImage),
     ImageManifest(image_manifest::ShowImageManifest),
     DestroyImage(destroy_image::DestroyImage),
+    Tag(tag::Tag),
+    Untag(untag::Untag),
     Export(export::Export),
     Prepare(prepare::Prepare),
     Run(run::Run),
@@ -287,6 +291,8 @@ fn run(cli: Cli) -> Result<u8> {
         Command::ShowImage(command) => command.run(&host),
         Command::ImageManifest(command) => command.run(&host),
         Command::DestroyImage(command) => command.run(&host),
+        Command::Tag(command) => command.run(&host),
+        Command::Untag(command) => command.run(&host),
         Command::Export(command) => command.run(&host),
         Command::Prepare(command) => command.run(&host),
         Command::Run(command) => command.run(&host),

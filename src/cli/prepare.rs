@@ -25,7 +25,7 @@ pub(super) struct Prepare {
     saveid: SaveId,
     #[command(flatten)]
     pod: PodArgs,
-    /// An image: a name[:version][,label=value…], an id, or the beginning of one; then flags of the app
+    /// An image: a name[:version][,label=value…], a name@tag, an id, or the beginning of one; then flags of the app
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "IMAGE")]
     apps: Vec<String>,
 }

@@ -14,6 +14,7 @@ use super::keystore::Trust;
 use super::pod;
 use super::render::own_layers;
 use super::store::Store;
+use super::tags::Tag;
 use crate::appc::{ImageId, ImageManifest};
 use crate::error::{Context, Error, Result};
 use crate::sys;
@@ -142,11 +143,11 @@ impl Store {
     }
 
     /// Removes the image that `reference` means, and the layers that no other image has. An image whose files are broken can
-    /// be removed too, by its id. Returns the id.
+    /// be removed too, by its id. Its tags go with it.
     ///
     /// # Errors
     /// There is none, a pod stands on it or an image depends on it (the error names them), or a file cannot be removed.
-    pub fn destroy_image(&self, reference: &str) -> Result<ImageId> {
+    pub fn destroy_image(&self, reference: &str) -> Result<Destroyed> {
         let (id, layers) = match self.find_image(reference) {
             Ok(image) => (image.id, image.record.layers),
             Err(error) => match self.find_broken_image(reference)? {
@@ -154,8 +155,8 @@ impl Store {
                 None => return Err(error),
             },
         };
-        self.remove_image(&id, &layers)?;
-        Ok(id)
+        let tags = self.remove_image(&id, &layers)?;
+        Ok(Destroyed { id, tags })
     }
 
     /// Removes what commands left half-made when they were killed.
@@ -167,8 +168,8 @@ impl Store {
         self.drop_unused_layers()
     }
 
-    /// Removes the layers that a command left when it was killed between a layer and its image, as far as they can be. While
-    /// somebody uses images they stay: they stand in nobody's way.
+    /// Removes the layers that a command left when it was killed between a layer and its image, as far as they can be, and the tags
+    /// that one left when it was killed between an image and those. While somebody uses images they stay: they stand in nobody's way.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -184,7 +185,7 @@ impl Store {
             // One that cannot be removed stands in no import's way.
             let _ = self.storage().remove_layer(layer);
         }
-        Ok(())
+        self.drop_stray_tags()
     }
 
     /// Whether the manifest of a broken image, if that can be read, names the image called `id` as a dependency.
@@ -193,7 +194,8 @@ impl Store {
         manifest.is_some_and(|manifest| manifest.dependencies.iter().any(|other| other.image_id.as_ref() == Some(id)))
     }
 
-    fn remove_image(&self, id: &ImageId, layers: &[String]) -> Result<()> {
+    /// Removes an image, and gives the tags that it had.
+    fn remove_image(&self, id: &ImageId, layers: &[String]) -> Result<Vec<Tag>> {
         let _lock = self.change_images()?;
         let users = pod::users_of(self, id)?;
         if !users.is_empty() {
@@ -218,13 +220,25 @@ impl Store {
         // What a broken image stands on is not known, but its own layers have its name.
         let used_by_broken =
             |layer: &String| images.broken.iter().any(|(b, _)| b != id && own_layers(b).contains(layer));
+        let tags = self.tags_of(id)?;
         let rubbish = crate::storage::staging(self.root())?;
         fs::rename(self.image_directory(id), rubbish.path().join("image")).context(what)?;
+        tags.iter().try_for_each(|tag| self.remove_tag(tag).map(drop))?;
         for layer in layers.iter().filter(|layer| !used.contains(layer) && !used_by_broken(layer)) {
             self.storage().remove_layer(layer)?;
         }
-        sys::paths::remove_tree(rubbish.path()).context(what)
+        sys::paths::remove_tree(rubbish.path()).context(what)?;
+        Ok(tags)
     }
+}
+
+/// An image that was removed.
+#[derive(Debug)]
+pub struct Destroyed {
+    /// Its id.
+    pub id: ImageId,
+    /// The tags that it had.
+    pub tags: Vec<Tag>,
 }
 
 /// What is in the store.

@@ -1,8 +1,8 @@
 //! Bringing the images of another store into this one, whatever kinds they are: `init --from`.
 //!
 //! What both kinds have in common is the archive, of which everything else is made. So each image is imported anew from there,
-//! with what the other store knows of it: its id, its dependencies, where it came from and how it came to be trusted. Its layers
-//! are made as the kind of this store wants them. The other store is only read.
+//! with what the other store knows of it: its id, its dependencies, its tags, where it came from and how it came to be trusted.
+//! Its layers are made as the kind of this store wants them. The other store is only read.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -79,7 +79,20 @@ impl Store {
                 }
             }
         }
+        self.bring_tags(old)?;
         Ok(brought)
+    }
+
+    /// Takes over the tags that this store does not have, of images that are here.
+    fn bring_tags(&self, old: &Store) -> Result<()> {
+        for (tag, id) in old.tags()? {
+            if self.tagged(&tag)?.is_none()
+                && let Some(image) = self.whole_image(&id)?
+            {
+                self.tag(&image, &tag)?;
+            }
+        }
+        Ok(())
     }
 
     fn bring_image(&self, old: &Store, image: &Image, label: &str) -> Result<()> {

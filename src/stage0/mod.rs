@@ -10,6 +10,7 @@
 //! | `images/ID/` | `manifest`, the original archive `image.aci`, its signatures `image.aci.asc`, and `image.json` |
 //! | `layers/ID/` | the files of an archive, under its digest |
 //! | `layers/mask-HEX/`, `layers/rendered-HEX/` | what rendering made of an image: see `render` |
+//! | `tags/NAME@TAG` | the id of the image that has the tag; slashes are `+`: see [`tags`] |
 //! | `pods/UUID/apps/APP/` | an app's root: storage's own |
 //! | `pods/UUID/volumes/VOLUME/` | a volume of the pod's own |
 //! | `state/STATE/UUID/` | the pod's `manifest` and `lock`; the directory's place is the pod's state |
@@ -35,6 +36,7 @@ pub mod reference;
 mod render;
 mod sources;
 pub mod store;
+pub mod tags;
 pub mod unpack;
 pub mod version;
 pub mod volumes;

@@ -2,6 +2,7 @@
 
 use super::image::Image;
 use super::store::Store;
+use super::tags::Tag;
 use super::version::Version;
 use crate::appc::{ImageId, ImageManifest, Labels, host_os_arch};
 use crate::error::{Error, Result};
@@ -76,11 +77,11 @@ struct Fitting {
 }
 
 impl Store {
-    /// The image that `reference` means: an id, a unique prefix of one, or `name[:version][,label=value…]`. Of several of that
-    /// name and those labels it is the latest version for this host's system and processor.
+    /// The image that `reference` means: an id, a unique prefix of one, `name@tag`, or `name[:version][,label=value…]`. Of
+    /// several of that name and those labels it is the latest version for this host's system and processor.
     ///
     /// # Errors
-    /// There is none, or the reference fits several ids, or an id and a name (the error lists them).
+    /// There is none or no such tag, or the reference fits several ids, or an id and a name (the error lists them).
     pub fn find_image(&self, reference: &str) -> Result<Image> {
         let fitting = self.fitting(reference)?;
         match (fitting.by_id.as_slice(), fitting.by_name.as_slice()) {
@@ -106,8 +107,14 @@ impl Store {
     }
 
     fn fitting(&self, reference: &str) -> Result<Fitting> {
-        let images = self.list_images()?.whole;
         let mut fitting = Fitting::default();
+        if reference.contains('@') {
+            let tag: Tag = reference.parse()?;
+            let id = self.tagged(&tag)?.ok_or_else(|| self.no_tag(&tag))?;
+            fitting.by_name.push(self.read_image(&id)?);
+            return Ok(fitting);
+        }
+        let images = self.list_images()?.whole;
         if is_id_prefix(reference) {
             fitting.by_id = images.iter().filter(|image| has_prefix(&image.id, reference)).cloned().collect();
         }

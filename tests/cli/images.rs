@@ -64,6 +64,9 @@ fn the_latest_version_for_this_host_is_meant() {
 #[test]
 fn lists_are_for_people_or_for_programs() {
     let (jetpack, [one, two, beef]) = three();
+    for tag in ["testing", "new"] {
+        jetpack.run(["tag", &two, tag]).success();
+    }
     let days = |output: &str| {
         let (start, _) = output.rsplit_once(' ').and_then(|(s, _)| s.rsplit_once(' ')).expect("… days ago");
         start.trim_end_matches(|c: char| c.is_ascii_digit() || c == ' ').to_owned()
@@ -71,13 +74,13 @@ fn lists_are_for_people_or_for_programs() {
     let bare = jetpack.run(["images", "-H"]).success().stdout;
     let lines: Vec<String> = bare.lines().map(days).collect();
     let expected = [
-        format!("{}  beef             1.0.0  linux/amd64  2.5 KiB", &beef[..19]),
-        format!("{}  example.com/app  1.0.0  linux/amd64  2.5 KiB", &one[..19]),
-        format!("{}  example.com/app  2.0.0  linux/amd64  2.5 KiB", &two[..19]),
+        format!("{}  beef             1.0.0  -            linux/amd64  2.5 KiB", &beef[..19]),
+        format!("{}  example.com/app  1.0.0  -            linux/amd64  2.5 KiB", &one[..19]),
+        format!("{}  example.com/app  2.0.0  new testing  linux/amd64  2.5 KiB", &two[..19]),
     ];
     assert_eq!(lines, expected);
     let headed = jetpack.run(["images"]).success().stdout;
-    let head = "ID                   NAME             VERSION  FOR          SIZE     IMPORTED";
+    let head = "ID                   NAME             VERSION  TAGS         FOR          SIZE     IMPORTED";
     assert_eq!(headed.lines().next(), Some(head));
     assert_eq!(headed.lines().count(), 4);
     assert_eq!(jetpack.run(["-q", "images"]).success().stdout, format!("{beef}\n{one}\n{two}\n"));
@@ -88,6 +91,7 @@ fn lists_are_for_people_or_for_programs() {
     assert_eq!(json[0]["id"], beef);
     assert_eq!(json[1]["labels"][0], serde_json::json!({ "name": "version", "value": "1.0.0" }));
     assert_eq!(json[2]["trust"], "unsigned");
+    assert_eq!(json[2]["tags"], serde_json::json!(["example.com/app@new", "example.com/app@testing"]));
     assert_eq!(json.as_array().map(Vec::len), Some(3));
 }
 
@@ -116,11 +120,13 @@ fn an_image_is_shown() {
     let jetpack = Jetpack::fake();
     let archive = scripted("example.com/app", "exit 0", "").file("rootfs/bin/su", 0o4755, b"x").finish();
     let id = jetpack.import(&archive);
+    jetpack.run(["tag", "example.com/app", "stable"]).success();
     let shown = jetpack.run(["show-image", "example.com/app"]).success().stdout;
     let expected = [
         format!("id          {id}"),
         "name        example.com/app".to_owned(),
         "version     -".to_owned(),
+        "tags        stable".to_owned(),
         "for         any".to_owned(),
         "depends on  -".to_owned(),
         "command     /bin/app".to_owned(),
@@ -134,7 +140,7 @@ fn an_image_is_shown() {
     let lines: Vec<&str> = shown.lines().collect();
     for (i, (line, expected)) in lines.iter().zip(&expected).enumerate() {
         // The clock may have moved on.
-        assert!(*line == expected || i == 9 && line.ends_with(expected.split_once(" ago").expect("ago").1), "{line}");
+        assert!(*line == expected || i == 10 && line.ends_with(expected.split_once(" ago").expect("ago").1), "{line}");
     }
     assert_eq!(lines.len(), expected.len(), "{shown}");
 }

@@ -38,6 +38,7 @@ fn old() -> (Jetpack, [String; 3]) {
     // Of images that came in one second, the files tell which was the last.
     let second = old.import(&image("base", "2", ""));
     old.import(&super::scripted("app", "echo hello", "").finish());
+    old.run(["tag", "base:1", "old"]).success();
     old.run(["prepare", "app"]).success();
     (old, [first, top, second])
 }
@@ -60,11 +61,14 @@ fn images_come_with_all_that_is_known_of_them_and_pods_stay() {
     assert_eq!(new.run(["run", "--destroy", "app"]).success().stdout, "hello\n");
     assert_eq!(before, (old.contents(), old.run(["-q", "images"]).success().stdout));
     assert_eq!(new.run(["-q", "images"]).success().stdout, before.1);
+    assert_eq!(record(&new, "base@old")["id"], *first);
     // Again, and after a part of it has gone.
+    new.run(["tag", "base:2", "old"]).success();
     new.run(["destroy-image", &top, &first]).success();
     let said = from(&new, &old.store()).success().stdout;
     assert_eq!(said, at("there is") + &copied("2 images") + "2 here already, 1 pod left there\n");
     assert_eq!(new.run(["-q", "images"]).success().stdout, before.1);
+    assert_eq!(record(&new, "base@old")["id"], *second);
     let json = new.run(["--format", "json", "init", "--from", old.store().to_str().expect("plain")]).success().stdout;
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     let expected = serde_json::json!({ "from": old.store(), "copied": [], "present": 4, "failed": [], "pods": 1 });

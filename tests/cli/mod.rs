@@ -25,6 +25,7 @@ mod pods;
 mod progress;
 mod run;
 mod signatures;
+mod tags;
 mod trust;
 mod usage;
 mod verbose;

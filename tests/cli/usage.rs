@@ -37,6 +37,8 @@ fn every_command_has_a_help_that_lists_its_options() {
         ("show-image", vec!["<IMAGE>"]),
         ("image-manifest", vec!["<IMAGE>"]),
         ("destroy-image", vec!["<IMAGE>..."]),
+        ("tag", vec!["<IMAGE>", "<TAG>"]),
+        ("untag", vec!["<NAME@TAG>..."]),
         ("export", vec!["<IMAGE>", "[FILE]", "--flat"]),
         ("prepare", [&["<IMAGE>...", "-n"], &pod[..], &APP].concat()),
         ("run", [&["<POD|IMAGE>...", "-t", "--destroy"], &pod[..], &APP].concat()),
