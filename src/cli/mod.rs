@@ -52,6 +52,7 @@ mod top;
 mod trust;
 mod untag;
 mod untrust;
+mod verify_image;
 mod version;
 
 /// Exit code of Jetpack's own failures, wrong usage included: a program's exit codes are its own.
@@ -143,6 +144,7 @@ enum Command {
     ShowImage(show_image::ShowImage),
     ImageManifest(image_manifest::ShowImageManifest),
     DestroyImage(destroy_image::DestroyImage),
+    VerifyImage(verify_image::VerifyImage),
     Tag(tag::Tag),
     Untag(untag::Untag),
     Export(export::Export),
@@ -291,6 +293,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::ShowImage(command) => command.run(&host),
         Command::ImageManifest(command) => command.run(&host),
         Command::DestroyImage(command) => command.run(&host),
+        Command::VerifyImage(command) => command.run(&host),
         Command::Tag(command) => command.run(&host),
         Command::Untag(command) => command.run(&host),
         Command::Export(command) => command.run(&host),

@@ -36,6 +36,7 @@ use crate::storage::Knowledge;
 use crate::sys::tree::{Walk, file_type};
 
 use super::pack::{Selection, check_name, shown};
+pub(super) use compare::same_content;
 use compare::{Compared, compare};
 pub use known::Known;
 use links::Links;

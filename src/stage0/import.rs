@@ -125,7 +125,10 @@ impl Store {
         }
         let mut record = expected.record.map_or_else(|| record(&verified, &unpacked), Record::clone);
         let dependencies = (&manifest, expected.dependencies);
+        // Nothing that this stands on goes while it is read.
+        let lock = self.use_images()?;
         let (mut rendered, dependencies) = self.render(&staging, &unpacked, dependencies, &mut record)?;
+        drop(lock);
         let mut staging = staging;
         if let Some(received) = expected.received {
             (staging, rendered) = self.put_received(received, staging, rendered, &dependencies)?;
@@ -143,8 +146,9 @@ impl Store {
         Ok(Imported { image, known, warnings })
     }
 
-    /// Renders the image, and writes down what it depends on and which layers it has. Gives what it depends on, too.
-    fn render(
+    /// Renders the image, and writes down what it depends on and which layers it has. Gives what it depends on, too. The caller
+    /// keeps images from being removed meanwhile.
+    pub(super) fn render(
         &self,
         own: &Staging,
         unpacked: &Unpacked,
@@ -153,8 +157,6 @@ impl Store {
     ) -> Result<(Rendered, Vec<Image>)> {
         let whitelist = Whitelist::parse(&manifest.path_whitelist)?;
         let id = ImageId::from_digest(&unpacked.id_digest);
-        // Nothing that this stands on goes while it is read.
-        let _lock = self.use_images()?;
         let dependencies = match manifest.dependencies.as_slice() {
             [] => Vec::new(),
             _ => dependencies::resolve(manifest, known, &self.list_images()?.whole)?,

@@ -38,5 +38,6 @@ mod sources;
 pub mod store;
 pub mod tags;
 pub mod unpack;
+pub mod verify;
 pub mod version;
 pub mod volumes;

@@ -81,12 +81,15 @@ impl Store {
     /// several of that name and those labels it is the latest version for this host's system and processor.
     ///
     /// # Errors
-    /// There is none or no such tag, or the reference fits several ids, or an id and a name (the error lists them).
+    /// There is none or no such tag, it cannot be read, or the reference fits several ids, or an id and a name (the error lists them).
     pub fn find_image(&self, reference: &str) -> Result<Image> {
         let fitting = self.fitting(reference)?;
         match (fitting.by_id.as_slice(), fitting.by_name.as_slice()) {
-            ([], []) => Err(Error::new(format!("there is no image {reference:?}"))
-                .help("`jetpack images` lists those that are here; `jetpack import FILE` brings one in")),
+            ([], []) => match self.find_broken_image(reference)? {
+                Some(broken) => self.read_image(&broken),
+                None => Err(Error::new(format!("there is no image {reference:?}"))
+                    .help("`jetpack images` lists those that are here; `jetpack import FILE` brings one in")),
+            },
             ([image], []) | ([], [image, ..]) => Ok(image.clone()),
             (by_id, by_name) => {
                 let all: Vec<String> = by_id.iter().chain(by_name.first()).map(named).collect();

@@ -103,6 +103,21 @@ pub fn unpack(archive: impl Read + Send, into: BorrowedFd<'_>, options: &Options
     })
 }
 
+/// The SHA-512 of the uncompressed archive alone, whatever is in it.
+///
+/// # Errors
+/// It cannot be read or decompressed.
+pub(super) fn id_digest(archive: impl Read + Send) -> Result<[u8; 64]> {
+    plain::decompress(archive, None, |_, mut plain| {
+        loop {
+            match plain.fill()?.len() {
+                0 => return Ok(plain.finish().0),
+                length => plain.consume(length),
+            }
+        }
+    })
+}
+
 /// An image while it is unpacked.
 struct Image<'a> {
     manifest: Option<Vec<u8>>,

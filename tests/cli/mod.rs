@@ -29,6 +29,7 @@ mod tags;
 mod trust;
 mod usage;
 mod verbose;
+mod verify;
 mod volumes;
 
 use crate::support::archive::{Archive, manifest};

@@ -37,6 +37,7 @@ fn every_command_has_a_help_that_lists_its_options() {
         ("show-image", vec!["<IMAGE>"]),
         ("image-manifest", vec!["<IMAGE>"]),
         ("destroy-image", vec!["<IMAGE>..."]),
+        ("verify-image", vec!["<IMAGE>..."]),
         ("tag", vec!["<IMAGE>", "<TAG>"]),
         ("untag", vec!["<NAME@TAG>..."]),
         ("export", vec!["<IMAGE>", "[FILE]", "--flat"]),

@@ -32,6 +32,7 @@ mod streams;
 mod terminal;
 mod top;
 mod users;
+mod verify;
 mod volumes;
 mod zfs;
 mod zfs_packages;

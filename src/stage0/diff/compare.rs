@@ -71,7 +71,7 @@ fn open(walk: &mut Walk) -> Result<&File> {
 }
 
 /// Whether two files, of which nothing was read before, have the same bytes.
-fn same_content(mut old: &File, mut new: &File) -> io::Result<bool> {
+pub(in crate::stage0) fn same_content(mut old: &File, mut new: &File) -> io::Result<bool> {
     let (mut before, mut after) = (vec![0; BUFFER], vec![0; BUFFER]);
     loop {
         go_on().map_err(io::Error::other)?;
