@@ -2,7 +2,7 @@
 
 use super::image::Image;
 use super::reference::{of_host, sort_by_preference};
-use crate::appc::{Dependency, ImageId, ImageManifest, Labels};
+use crate::appc::{AcIdentifier, Dependency, ImageId, ImageManifest, Labels};
 use crate::error::{Error, Result};
 
 /// The images that `manifest` depends on, in its order, out of `images`. Where it is `known` which they are, the manifest has no
@@ -101,6 +101,21 @@ fn with_labels(name: &str, labels: &Labels) -> String {
 pub(super) fn dependents(id: &ImageId, images: &[Image]) -> Vec<String> {
     let depend = images.iter().filter(|image| image.record.dependencies.contains(id));
     depend.map(|image| format!("{} ({})", image.manifest.name, image.id.short())).collect()
+}
+
+/// Checks that an image is not one of those that depend on it. `chain` are these, each of which depends on the next, and the
+/// last on the image called `name`. An archive cannot have the id of an image that has its own; but by names, images can ask
+/// for one another.
+///
+/// # Errors
+/// It is, and the error shows the way round.
+pub(super) fn check_cycle(chain: &[(AcIdentifier, ImageId)], (name, id): (&AcIdentifier, &ImageId)) -> Result<()> {
+    let Some(first) = chain.iter().position(|(_, other)| other == id) else { return Ok(()) };
+    let shown = |(name, id): (&AcIdentifier, &ImageId)| format!("{name} ({})", id.short());
+    let round = chain[first..].iter().map(|(name, id)| (name, id)).chain([(name, id)]);
+    let round: Vec<String> = round.map(shown).collect();
+    Err(Error::new(format!("the images depend on one another: {}", round.join(" -> ")))
+        .help("one of them has to be made anew, without that dependency"))
 }
 
 #[cfg(test)]
@@ -224,6 +239,23 @@ mod tests {
         let help = resolve(&depending(r#"{"imageName": "a", "size": 1}"#), None, &images()).unwrap_err();
         let others = "here is only a,version=1 (sha512-010101010101), a,version=2 (sha512-020202020202)";
         assert_eq!(help.help_line(), Some(&*format!("bring that image in first, with `jetpack import`; {others}")));
+    }
+
+    #[test]
+    fn a_cycle_is_shown() {
+        let link = |n: u8| (format!("image{n}").parse::<AcIdentifier>().unwrap(), ImageId::from_digest(&[n; 64]));
+        let chain = [1, 2, 3].map(link);
+        let check = |chain: &[(AcIdentifier, ImageId)], next: u8| {
+            let (name, id) = link(next);
+            check_cycle(chain, (&name, &id)).map_err(|error| error.to_string())
+        };
+        assert_eq!((check(&[], 1), check(&chain, 4)), (Ok(()), Ok(())));
+        let round = |shown: &str| Err(format!("the images depend on one another: {shown}"));
+        let [one, two, three] =
+            ["image1 (sha512-010101010101)", "image2 (sha512-020202020202)", "image3 (sha512-030303030303)"];
+        assert_eq!(check(&chain, 1), round(&[one, two, three, one].join(" -> ")));
+        assert_eq!(check(&chain, 2), round(&[two, three, two].join(" -> ")));
+        assert_eq!(check(&chain, 3), round(&[three, three].join(" -> ")));
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! archive still has its digest, it is unpacked and rendered once more, beside the image, and the two are compared, with all
 //! that an archive can hold of a file. An image that depends on others is rendered of those as they are.
 
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,13 +14,14 @@ use nix::fcntl::readlinkat;
 use nix::sys::stat::{FileStat, SFlag};
 use serde::Serialize;
 
+use super::dependencies::check_cycle;
 use super::diff::{diff, same_content};
 use super::image::{ARCHIVE, Image};
 use super::interruptible::Interruptible;
 use super::properties::Properties;
 use super::store::Store;
 use super::unpack::{Options, Unpacked, id_digest, unpack};
-use crate::appc::ImageId;
+use crate::appc::{AcIdentifier, ImageId};
 use crate::error::{Context, Error, Result};
 use crate::progress::Step;
 use crate::sys::tree::{Node, file_type, open_entry, open_path, open_regular, stat_entry};
@@ -127,20 +127,29 @@ impl Store {
     /// The images and all that they depend on, each once, behind what it depends on.
     ///
     /// # Errors
-    /// One of those cannot be read.
+    /// One of those cannot be read, or the store's records go round in a circle.
     pub fn with_dependencies(&self, images: Vec<Image>) -> Result<Vec<Image>> {
-        let (mut all, mut seen) = (Vec::new(), HashSet::new());
-        images.into_iter().try_for_each(|image| self.add_with_dependencies(image, &mut seen, &mut all))?;
+        let mut all = Vec::new();
+        images.into_iter().try_for_each(|image| self.add_with_dependencies(image, &mut Vec::new(), &mut all))?;
         Ok(all)
     }
 
-    fn add_with_dependencies(&self, image: Image, seen: &mut HashSet<ImageId>, all: &mut Vec<Image>) -> Result<()> {
-        if !seen.insert(image.id.clone()) {
+    /// The same of one image. `chain` are the images on whose behalf.
+    fn add_with_dependencies(
+        &self,
+        image: Image,
+        chain: &mut Vec<(AcIdentifier, ImageId)>,
+        all: &mut Vec<Image>,
+    ) -> Result<()> {
+        if all.iter().any(|other| other.id == image.id) {
             return Ok(());
         }
+        check_cycle(chain, (&image.manifest.name, &image.id))?;
+        chain.push((image.manifest.name.clone(), image.id.clone()));
         for id in &image.record.dependencies {
-            self.add_with_dependencies(self.read_image(id)?, seen, all)?;
+            self.add_with_dependencies(self.read_image(id)?, chain, all)?;
         }
+        chain.pop();
         all.push(image);
         Ok(())
     }

@@ -79,7 +79,7 @@ fn lay(files: &mut Files, upper: &Files) {
 }
 
 impl Model {
-    fn make(random: &mut Random, number: usize, before: &[Model]) -> Model {
+    fn make(random: &mut Random, (number, most): (usize, usize), before: &[Model]) -> Model {
         let mut own = Files::new();
         grow(random, "", 0, &number.to_string(), &mut own);
         // An archive says nothing of a directory only where it has something else in it.
@@ -92,7 +92,7 @@ impl Model {
                 }
             });
         }
-        let count = if before.is_empty() { 0 } else { random.below(4) };
+        let count = if before.is_empty() { 0 } else { random.below(most + 1) };
         let dependencies: Vec<usize> = (0..count).map(|_| random.below(before.len())).collect();
         let mut rendered = Files::new();
         dependencies.iter().for_each(|n| lay(&mut rendered, &before[*n].rendered));
@@ -184,10 +184,26 @@ struct Chances {
     flat: Vec<ImageId>,
 }
 
-/// Renders images made by chance, exports them without their dependencies, and renders those.
-fn render_by_chance(storage: &str) -> Chances {
+/// How many images are made by chance, of which each may depend on those before it.
+struct Graph {
+    seeds: std::ops::RangeInclusive<u64>,
+    images: usize,
+    /// The most that one depends on.
+    most: usize,
+    /// Whether they are exported without their dependencies, and those rendered.
+    flat: bool,
+}
+
+/// Many small ones.
+const SMALL: Graph = Graph { seeds: 1..=6, images: 8, most: 3, flat: true };
+
+/// One of a hundred.
+const LARGE: Graph = Graph { seeds: 7..=7, images: 100, most: 5, flat: false };
+
+/// Renders images made by chance.
+fn render_by_chance(storage: &str, graph: &Graph) -> Chances {
     let mut chances = Chances::default();
-    for seed in 1..=6u64 {
+    for seed in graph.seeds.clone() {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let scratch = Scratch::new();
         // Destroyed before the directory that it is mounted in is removed.
@@ -195,8 +211,8 @@ fn render_by_chance(storage: &str) -> Chances {
         let dataset = pool.as_ref().map(|pool| format!("root.zfs={}", pool.dataset()));
         let store = store(&scratch, &dataset.unwrap_or_else(|| format!("storage={storage}")));
         let (mut models, mut ids): (Vec<Model>, Vec<ImageId>) = (Vec::new(), Vec::new());
-        for number in 0..8 {
-            let model = Model::make(&mut random, number, &models);
+        for number in 0..graph.images {
+            let model = Model::make(&mut random, (number, graph.most), &models);
             let imported = import(&store, &model.archive(number, &ids));
             let missing =
                 imported.warnings.iter().any(|text| text == "1 path of the pathWhitelist is not in the image");
@@ -205,12 +221,10 @@ fn render_by_chance(storage: &str) -> Chances {
             let last = imported.image.record.layers.last().unwrap();
             chances.masks += usize::from(last.starts_with(MASK));
             chances.rendered += usize::from(last.starts_with(RENDERED));
-            chances.flat.push(check_flat(
-                &store,
-                &imported,
-                &model.rendered,
-                &format!("flat image {number} of {seed}"),
-            ));
+            if graph.flat {
+                let what = format!("flat image {number} of {seed}");
+                chances.flat.push(check_flat(&store, &imported, &model.rendered, &what));
+            }
             ids.push(imported.image.id);
             models.push(model);
         }
@@ -239,20 +253,30 @@ fn check_flat(store: &Store, image: &Imported, model: &Files, what: &str) -> Ima
 
 #[test]
 fn images_are_rendered_by_the_rules() {
-    let copied = render_by_chance("dir");
+    let copied = render_by_chance("dir", &SMALL);
     assert!(copied.masks == 0 && copied.rendered > 10, "{} {}", copied.masks, copied.rendered);
     if Pool::new().is_some() {
         // Each begins as a clone of its first dependency.
-        let cloned = render_by_chance("zfs");
+        let cloned = render_by_chance("zfs", &SMALL);
         assert_eq!((cloned.masks, cloned.rendered), (0, copied.rendered));
         assert_eq!(cloned.flat, copied.flat);
     }
     if skipped_without_overlays() {
         return;
     }
-    let stacked = render_by_chance("overlay");
+    let stacked = render_by_chance("overlay", &SMALL);
     assert!(stacked.masks > 5 && stacked.rendered > 2, "{} {}", stacked.masks, stacked.rendered);
     assert_eq!(stacked.flat, copied.flat);
+}
+
+#[test]
+fn a_graph_of_a_hundred_images_is_rendered_by_the_rules() {
+    let copied = render_by_chance("dir", &LARGE);
+    assert!(copied.rendered > 60, "{}", copied.rendered);
+    if !skipped_without_overlays() {
+        let stacked = render_by_chance("overlay", &LARGE);
+        assert!(stacked.masks > 10 && stacked.rendered > 10, "{} {}", stacked.masks, stacked.rendered);
+    }
 }
 
 #[test]
