@@ -24,6 +24,7 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use choice::{CompressionKind, IsolationKind, NetKind, StorageKind};
 pub use error::Error;
@@ -36,6 +37,7 @@ const ROOT_PATH: &str = "root.path";
 const MOUNTPOINT: &str = "root.zfs.mountpoint";
 const DNS_SERVERS: &str = "ace.dns-servers";
 const NAME_PREFIX: &str = "jail.namePrefix";
+const TIMEOUT: &str = "fetch.timeout";
 
 /// Where a value comes from; a later one is over an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +110,7 @@ pub struct Config {
     isolation: IsolationKind,
     net: NetKind,
     compression: CompressionKind,
+    fetch_timeout: Duration,
 }
 
 impl Config {
@@ -148,6 +151,7 @@ impl Config {
             isolation: IsolationKind::Native,
             net: NetKind::None,
             compression: CompressionKind::Xz,
+            fetch_timeout: Duration::ZERO,
         };
         config.check()?;
         Ok(config)
@@ -172,8 +176,17 @@ impl Config {
         if let Some(compression) = self.choice("images.aci.compression", CompressionKind::WORDS)? {
             self.compression = compression;
         }
+        self.fetch_timeout = self.checked_timeout()?;
         self.check_dns_servers()?;
         self.check_name_prefix()
+    }
+
+    fn checked_timeout(&self) -> Result<Duration, Error> {
+        let value = self.get(TIMEOUT).unwrap_or_default();
+        let seconds = value.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
+        let not = || self.unless_secret(TIMEOUT, &format!("not {value:?}"));
+        let wrong = || self.wrong(TIMEOUT, format!("{TIMEOUT} must be a number of seconds from 1 to 3600{}", not()));
+        seconds.map(Duration::from_secs).ok_or_else(wrong)
     }
 
     fn check_dns_servers(&self) -> Result<(), Error> {
@@ -306,6 +319,11 @@ impl Config {
     /// `images.aci.compression`: how images that are made here are compressed.
     pub fn compression(&self) -> CompressionKind {
         self.compression
+    }
+
+    /// `fetch.timeout`: how long a server may take to answer, and to go on.
+    pub fn fetch_timeout(&self) -> Duration {
+        self.fetch_timeout
     }
 
     /// `storage`; when it is unset, ZFS where `root.zfs` is set, else overlayfs, and plain directories on FreeBSD, which has

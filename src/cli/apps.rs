@@ -4,6 +4,8 @@
 
 use clap::{CommandFactory, Parser};
 
+use super::Host;
+use super::fetch::{self, Pull};
 use crate::appc::AcName;
 use crate::error::{Error, Result};
 use crate::stage0::plan::AppRequest;
@@ -167,11 +169,11 @@ impl AppArgs {
         }
     }
 
-    /// Finds the image.
+    /// Finds the image, or fetches it.
     ///
     /// # Errors
-    /// The store has none of that name.
-    pub(super) fn request(self, store: &Store) -> Result<AppRequest> {
+    /// There is none of that name.
+    pub(super) fn request(self, host: &Host, store: &Store, pull: Pull) -> Result<AppRequest> {
         Ok(AppRequest {
             name: self.name,
             exec: self.exec,
@@ -183,7 +185,7 @@ impl AppArgs {
             read_only: self.readonly_rootfs,
             disk: self.disk,
             mounts: self.mount,
-            ..AppRequest::of(store.find_image(&self.image)?)
+            ..AppRequest::of(fetch::find(host, store, &self.image, pull)?)
         })
     }
 }

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
+use super::fetch::{self, Pull};
 use super::import::tell;
 use super::saveid::SaveId;
 use super::{Host, output};
@@ -59,7 +60,7 @@ impl Build {
         let latest = source_date()?;
         // Checked now, so that no pod is made that cannot run.
         crate::network::by_name(&self.net)?;
-        let image = store.find_image(&self.image)?;
+        let image = fetch::find(host, &store, &self.image, Pull::New)?;
         host.note(|| format!("building on {} ({})", image.manifest.name, image.id));
         let built = engine.build(build::Build {
             image,

@@ -9,8 +9,9 @@ use crate::stage1::lifecycle::Engine;
 
 /// Remove what crashes left
 ///
-/// Half-made images and pods, layers that no image has, working files, and, on FreeBSD, jails and mounts of pods whose runner was
-/// killed. What a running command is making stays, and so do pods that have exited: they can run again.
+/// Half-made images and pods, layers that no image has, working files, downloads that broke off a day ago, and, on FreeBSD, jails and
+/// mounts of pods whose runner was killed. What a running command is making stays, and so do pods that have exited: they can run
+/// again.
 #[derive(Debug, Args)]
 pub(super) struct Gc {}
 

@@ -1,8 +1,7 @@
 //! `jetpack import`
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::io::Read;
 
 use clap::Args;
 use serde_json::json;
@@ -12,8 +11,11 @@ use super::saveid::SaveId;
 use super::{Host, output};
 use crate::appc::AcIdentifier;
 use crate::error::{Context, Error, Result};
+use crate::stage0::dependencies::Provide;
+use crate::stage0::fetch::{Fetcher, Pull, Web};
 use crate::stage0::import::Imported;
-use crate::stage0::keystore::{Check, Signature};
+use crate::stage0::keystore::{Check, MAX_KEYS, Signature};
+use crate::stage0::location::Location;
 use crate::stage0::package::Arrived;
 use crate::stage0::store::Store;
 
@@ -27,14 +29,14 @@ use crate::stage0::store::Store;
 /// printed.
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// The archive or package: a file, or - for standard input
-    location: String,
+    /// The archive or package: a file, - for standard input, or a file: or https: URL
+    location: Location,
     /// Refuse the image if it is not called this
     #[arg(long, value_name = "NAME")]
     name: Option<AcIdentifier>,
-    /// The signature of the file: a file, or - for standard input
+    /// The signature of the file: a file, -, or a URL
     #[arg(long, value_name = "LOCATION")]
-    sig: Option<String>,
+    sig: Option<Location>,
     #[command(flatten)]
     saveid: SaveId,
 }
@@ -42,48 +44,15 @@ pub(super) struct Import {
 impl Import {
     pub(super) fn run(&self, host: &Host) -> Result<u8> {
         let store = host.store()?;
-        let policy = host.policy()?;
-        let (mut source, origin) = open(&self.location)?;
-        let signature = match self.signature(&origin).transpose() {
-            Some(Err(error)) if policy.allow_bad => {
-                host.warn(&format!("{}; that is ignored", error.one_line()));
-                None
-            }
-            signature => signature.transpose()?,
-        };
-        let keys = host.keys()?;
-        let warn = |text: &str| host.warn(text);
-        let check = Check { name: self.name.as_ref(), signature: signature.as_ref(), keys: &keys, policy, warn: &warn };
-        host.note(|| match &signature {
-            Some(signature) => format!("importing {origin}, signed by {}", signature.origin()),
-            None => format!("importing {origin}"),
-        });
-        match store.import(&mut source, &origin, &check)? {
+        host.note(|| format!("importing {}", self.location));
+        if self.sig.as_ref() == Some(&self.location) {
+            return Err(Error::new(format!("{} cannot be an image and its signature", self.location)));
+        }
+        match bring(host, &store, (&self.location, self.sig.as_ref()), self.name.as_ref(), Pull::Always)? {
             Arrived::Image(imported) => tell(host, &store, &self.saveid, &imported)?,
             Arrived::Pod(id) => self.tell_pod(host, &store, id)?,
         }
         Ok(0)
-    }
-
-    /// The signature that goes with what is imported from `origin`.
-    fn signature(&self, origin: &str) -> Result<Option<Signature>> {
-        match self.sig.as_deref() {
-            Some(location) if location == self.location => {
-                Err(Error::new(format!("{origin} cannot be an image and its signature")))
-            }
-            Some(location) => {
-                let (source, origin) = open(location)?;
-                Signature::read(source, &origin).map(Some)
-            }
-            None if self.location == "-" => Ok(None),
-            None => {
-                let beside = format!("{origin}.asc");
-                match File::open(&beside) {
-                    Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-                    opened => Signature::read(opened.context(|| format!("cannot open {beside}"))?, &beside).map(Some),
-                }
-            }
-        }
     }
 
     /// Tells of a pod that was brought in; one whose id cannot be saved is removed again.
@@ -99,20 +68,70 @@ impl Import {
     }
 }
 
+/// Imports what is at a location; its signature is at `sig`, or beside it.
+pub(super) fn bring(
+    host: &Host,
+    store: &Store,
+    (location, sig): (&Location, Option<&Location>),
+    name: Option<&AcIdentifier>,
+    pull: Pull,
+) -> Result<Arrived> {
+    let web = host.web()?;
+    let policy = host.policy()?;
+    let fetcher = Fetcher::new(store, &web, host, policy, pull);
+    let signature = match signature(&web, (location, sig)) {
+        Err(error) if policy.allow_bad => {
+            host.warn(&format!("{}; that is ignored", error.one_line()));
+            None
+        }
+        signature => signature?,
+    };
+    if let Some(signature) = &signature {
+        host.note(|| format!("{location} is signed by {}", signature.origin()));
+    }
+    if let Location::Web(url) = location {
+        return fetcher.by_url(url, name, signature);
+    }
+    let check =
+        Check { name, signature: signature.as_ref(), keys: &host.keys()?, policy, warn: &|text| host.warn(text) };
+    let provider: Option<&dyn Provide> = Some(&fetcher);
+    let (mut source, origin) = open(&web, location)?;
+    store.import(&mut source, &origin, &check, provider)
+}
+
+/// The signature of what is at a location, if it is known where that is. On the web it is looked for with the archive.
+fn signature(web: &Web, (location, sig): (&Location, Option<&Location>)) -> Result<Option<Signature>> {
+    let read = |place: &Location| open(web, place).and_then(|(source, origin)| Signature::read(source, &origin));
+    match (sig, location.signature()) {
+        (Some(sig), _) => read(sig).map(Some),
+        (None, Some(Location::Path(beside))) if beside.symlink_metadata().is_ok() => {
+            read(&Location::Path(beside)).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
 /// What can be read, and its name for people.
 type Source = (Box<dyn Read + Send + Sync>, String);
 
-/// Opens what a location means: a file, or standard input.
-pub(super) fn open(location: &str) -> Result<Source> {
-    if location == "-" {
-        return Ok((Box::new(std::io::stdin()), "standard input".to_owned()));
-    }
-    let path = location.strip_prefix("file://").unwrap_or(location);
-    let file = File::open(Path::new(path)).context(|| format!("cannot open {path}"))?;
-    if file.metadata().is_ok_and(|found| found.is_dir()) {
-        return Err(Error::with_source(format!("cannot read {path}"), nix::errno::Errno::EISDIR));
-    }
-    Ok((Box::new(file), path.to_owned()))
+/// Opens what a location means; of the web, small files only.
+pub(super) fn open(web: &Web, location: &Location) -> Result<Source> {
+    let source: Box<dyn Read + Send + Sync> = match location {
+        Location::StandardInput => Box::new(std::io::stdin()),
+        Location::Web(url) => {
+            let bytes = web.document(url, MAX_KEYS)?;
+            let bytes = bytes.map_err(|why| Error::with_source(format!("cannot fetch {url}"), why))?;
+            Box::new(std::io::Cursor::new(bytes))
+        }
+        Location::Path(path) => {
+            let file = File::open(path).context(|| format!("cannot open {location}"))?;
+            if file.metadata().is_ok_and(|found| found.is_dir()) {
+                return Err(Error::with_source(format!("cannot read {location}"), nix::errno::Errno::EISDIR));
+            }
+            Box::new(file)
+        }
+    };
+    Ok((source, location.to_string()))
 }
 
 /// Tells of an image that was brought in; one whose id cannot be saved is removed again.

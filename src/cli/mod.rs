@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
 use crate::error::{Context, Error, Result};
+use crate::stage0::fetch::{Settings, Web};
 use crate::stage0::keystore::{Keys, Keystore, Policy};
 use crate::stage0::store::Store;
 use crate::stage1;
@@ -26,6 +27,7 @@ mod destroy;
 mod destroy_image;
 mod exec;
 mod export;
+mod fetch;
 mod gc;
 mod image_manifest;
 mod images;
@@ -99,7 +101,7 @@ struct Global {
     /// Override a configuration value; without a value, `on`
     #[arg(short = 'o', global = true, value_name = "KEY[=VALUE]", value_parser = overrides::remember)]
     option: Vec<String>,
-    /// Allow what is refused for safety: image (no signature needed, and a bad one ignored)
+    /// Allow what is refused for safety: image (no signature needed, and a bad one ignored), http (no TLS needed), tls (any certificate does)
     #[arg(long, global = true, value_name = "WHAT", value_delimiter = ',')]
     insecure_options: Vec<Insecure>,
     /// How to show results
@@ -118,6 +120,10 @@ struct Global {
 enum Insecure {
     /// Images without a good signature.
     Image,
+    /// Plain HTTP.
+    Http,
+    /// Servers with any certificate.
+    Tls,
 }
 
 /// How results are shown.
@@ -136,6 +142,7 @@ enum Command {
     Info(info::Info),
     Version(version::Version),
     Completions(completions::Completions),
+    Fetch(fetch::Fetch),
     Import(import::Import),
     Trust(trust::Trust),
     Untrust(untrust::Untrust),
@@ -244,6 +251,20 @@ impl Host {
         Ok(keys)
     }
 
+    /// The web, as far as the person and the configuration let it be used.
+    fn web(&self) -> Result<Web> {
+        let what = || "cannot read the configuration";
+        let insecure = |option| self.global.insecure_options.contains(&option);
+        let max_size = self.config.get("fetch.max-size").map(size::size).transpose();
+        let max_size = max_size.map_err(|why| Error::with_source("cannot use fetch.max-size", why)).context(what)?;
+        Ok(Web::new(Settings {
+            http: insecure(Insecure::Http) || self.config.flag("allow.http").context(what)?,
+            any_certificate: insecure(Insecure::Tls),
+            timeout: self.config.fetch_timeout(),
+            max_size,
+        }))
+    }
+
     fn warn(&self, text: &str) {
         if !self.global.quiet {
             output::warning(text);
@@ -285,6 +306,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Info(command) => command.run(&host),
         Command::Init(command) => command.run(&host),
         Command::Config(command) => command.run(&host),
+        Command::Fetch(command) => command.run(&host),
         Command::Import(command) => command.run(&host),
         Command::Trust(command) => command.run(&host),
         Command::Untrust(command) => command.run(&host),

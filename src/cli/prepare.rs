@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::fetch::Pull;
 use super::saveid::SaveId;
 use super::{Host, apps, output};
 use crate::appc::{RuntimeApp, Volume};
@@ -46,6 +47,9 @@ pub(super) struct PodArgs {
     /// NAME,kind=empty[,mode=MODE][,uid=UID][,gid=GID], or NAME
     #[arg(short = 'v', value_name = "VOLUME", allow_hyphen_values = true)]
     volume: Vec<Volume>,
+    /// When to ask servers for the images
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Pull::New)]
+    pull: Pull,
     /// Say on standard error what is being done, as `debug = on` does; --quiet goes over it
     #[arg(long, id = "verbose")]
     verbose: bool,
@@ -64,7 +68,7 @@ impl PodArgs {
         let network = self.net.unwrap_or_else(|| default.to_owned());
         // Checked now, so that no pod is made that cannot run.
         crate::network::by_name(&network)?;
-        let apps = apps.into_iter().map(|app| app.request(store)).collect::<Result<_>>()?;
+        let apps = apps.into_iter().map(|app| app.request(host, store, self.pull)).collect::<Result<_>>()?;
         let plan = plan(PodRequest {
             apps,
             volumes: self.volume,
@@ -80,7 +84,8 @@ impl PodArgs {
 
     /// Whether nothing is said of the pod.
     pub(super) fn is_empty(&self) -> bool {
-        self.hostname.is_none() && self.annotations.is_empty() && self.net.is_none() && self.volume.is_empty()
+        let Self { hostname, annotations, net, volume, pull, verbose: _ } = self;
+        hostname.is_none() && annotations.is_empty() && net.is_none() && volume.is_empty() && *pull == Pull::New
     }
 }
 

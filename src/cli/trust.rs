@@ -1,16 +1,19 @@
 //! `jetpack trust`
 
+use std::cell::RefCell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
+use url::Url;
 
 use super::images::or_dash;
 use super::question::confirm;
 use super::{Host, import, output};
 use crate::appc::{AcIdentifier, timestamp};
 use crate::error::{Context, Error, Result};
+use crate::stage0::fetch::{Authority, offer_published_keys};
 use crate::stage0::keystore::{Fingerprint, Key, Keys, MAX_KEYS, Owner, Scope, Trusted, Validity};
 
 /// Trust a key, or list the keys that are trusted
@@ -64,12 +67,18 @@ impl Trust {
         match (scope, self.key.as_deref()) {
             (None, None) => self.list(host)?,
             (Some(scope), Some(location)) => self.add(host, &scope, location)?,
-            (None, Some(name)) if Path::new(name).exists() => {
+            (None, Some(name)) if Path::new(name).exists() || name.contains("://") => {
                 return Err(Error::new(format!("cannot tell for which images the key in {name} is to be trusted"))
                     .help("say --prefix NAME, or --root for all"));
             }
-            (None, Some(name)) => return Err(no_key(name)),
-            (Some(scope), None) => return Err(no_key(&scope.to_string())),
+            (None, Some(name)) => {
+                let what = || format!("cannot trust a key for {name}");
+                self.discover(host, &name.parse().context(what)?)?;
+            }
+            (Some(Scope::Prefix(name)), None) => self.discover(host, &name)?,
+            (Some(Scope::Root), None) => {
+                return Err(Error::new("no key is given").help("`jetpack trust --root FILE` takes it from a file"));
+            }
         }
         Ok(0)
     }
@@ -89,11 +98,87 @@ impl Trust {
 
     fn add(&self, host: &Host, scope: &Scope, location: &str) -> Result<()> {
         host.need_root()?;
-        let (source, origin) = import::open(location)?;
+        let (source, origin) = import::open(&host.web()?, &location.parse()?)?;
         let mut bytes = Vec::new();
         source.take(MAX_KEYS + 1).read_to_end(&mut bytes).context(|| format!("cannot read {origin}"))?;
-        let added = review(host, scope, (&bytes, &origin), self.fingerprint.as_ref())?;
-        if host.json() { output::json(&added) } else { added.iter().try_for_each(|key| output::line(&key.fingerprint)) }
+        tell(host, &review(host, scope, (&bytes, &origin), self.answer())?)
+    }
+
+    /// Trusts a key that is published for images called `name`.
+    fn discover(&self, host: &Host, name: &AcIdentifier) -> Result<()> {
+        host.need_root()?;
+        let asking = Asking { host, answer: self.answer(), added: RefCell::default() };
+        offer_published_keys(&host.web()?, &asking, name)?;
+        tell(host, &asking.added.into_inner())
+    }
+
+    fn answer(&self) -> Answer<'_> {
+        self.fingerprint
+            .as_ref()
+            .map_or(Answer::Ask(&|key| format!("pass --fingerprint {}", key.fingerprint())), Answer::Only)
+    }
+}
+
+fn tell(host: &Host, added: &[Added]) -> Result<()> {
+    if host.json() { output::json(&added) } else { added.iter().try_for_each(|key| output::line(&key.fingerprint)) }
+}
+
+/// How it is known whether a key is to be trusted.
+#[derive(Clone, Copy)]
+pub(super) enum Answer<'a> {
+    /// The person is asked; what else could be done is said where nobody is there.
+    Ask(&'a dyn Fn(&Key) -> String),
+    /// This one is, and no other.
+    Only(&'a Fingerprint),
+}
+
+impl Answer<'_> {
+    fn wanted(&self) -> Option<&Fingerprint> {
+        match self {
+            Answer::Ask(_) => None,
+            Answer::Only(fingerprint) => Some(fingerprint),
+        }
+    }
+}
+
+/// Who is asked about keys that `jetpack trust` has found.
+struct Asking<'a> {
+    host: &'a Host,
+    answer: Answer<'a>,
+    added: RefCell<Vec<Added>>,
+}
+
+impl Authority for Asking<'_> {
+    fn keys(&self) -> Result<Keys> {
+        self.host.keys()
+    }
+
+    fn offer(&self, name: &AcIdentifier, keys: &[u8], origin: &Url) -> Result<()> {
+        let scope = Scope::Prefix(name.clone());
+        self.added.borrow_mut().extend(review(self.host, &scope, (keys, origin.as_str()), self.answer)?);
+        Ok(())
+    }
+
+    fn warn(&self, text: &str) {
+        self.host.warn(text);
+    }
+}
+
+/// Who is asked about keys that are found when an image is fetched.
+impl Authority for Host {
+    fn keys(&self) -> Result<Keys> {
+        Host::keys(self)
+    }
+
+    fn offer(&self, name: &AcIdentifier, keys: &[u8], origin: &Url) -> Result<()> {
+        let otherwise =
+            |key: &Key| format!("trust it first, with `jetpack trust --fingerprint {} {name}`", key.fingerprint());
+        let scope = Scope::Prefix(name.clone());
+        review(self, &scope, (keys, origin.as_str()), Answer::Ask(&otherwise)).map(drop)
+    }
+
+    fn warn(&self, text: &str) {
+        Host::warn(self, text);
     }
 }
 
@@ -104,8 +189,7 @@ pub(super) struct Added {
     file: PathBuf,
 }
 
-/// Shows the keys that a file holds, and trusts those that the person wants to trust; `wanted` is the answer, if it is known
-/// before. `origin` is the file's name for people.
+/// Shows the keys that a file holds, and trusts those that `answer` is about. `origin` is the file's name for people.
 ///
 /// # Errors
 /// It holds no key, or none is trusted in the end.
@@ -113,8 +197,9 @@ pub(super) fn review(
     host: &Host,
     scope: &Scope,
     (bytes, origin): (&[u8], &str),
-    wanted: Option<&Fingerprint>,
+    answer: Answer<'_>,
 ) -> Result<Vec<Added>> {
+    let wanted = answer.wanted();
     let keys = Key::read(bytes, origin)?;
     let mut added = Vec::new();
     for key in keys.iter().filter(|key| wanted.is_none_or(|wanted| *wanted == key.fingerprint())) {
@@ -126,7 +211,9 @@ pub(super) fn review(
             host.warn(&format!("{origin} holds the secret key, too; only the public one is kept"));
         }
         let question = format!("trust key {} for {scope}?", key.fingerprint());
-        if wanted.is_none() && !confirm(&question, &format!("to say yes, pass --fingerprint {}", key.fingerprint()))? {
+        if let Answer::Ask(otherwise) = answer
+            && !confirm(&question, &format!("to say yes, {}", otherwise(key)))?
+        {
             continue;
         }
         let file = host.keystore().trust(scope, key)?;
@@ -156,11 +243,6 @@ fn check(key: &Key) -> Result<()> {
         Validity::Revoked(why) => Err(Error::with_source(what, format!("it was revoked ({why})"))),
         Validity::Unusable(why) => Err(Error::with_source(what, why)),
     }
-}
-
-fn no_key(name: &str) -> Error {
-    Error::new(format!("no key is given for {name}"))
-        .help(format!("`jetpack trust --prefix {name} FILE` takes it from a file"))
 }
 
 fn describe(key: &Key, scope: &Scope, origin: &str) -> Vec<(&'static str, String)> {

@@ -293,3 +293,13 @@ fn the_sample_is_the_defaults() {
     };
     assert_eq!(of(&config), of(&parse("freebsd", "", &[]).expect("defaults")));
 }
+
+#[test]
+fn the_time_for_servers_is_a_number_of_seconds() {
+    assert_eq!(linux("", &[]).fetch_timeout(), Duration::from_secs(30));
+    assert_eq!(linux("fetch.timeout = 3600", &[]).fetch_timeout(), Duration::from_secs(3600));
+    for value in ["0", "3601", "1.5", "-1", "30s", ""] {
+        let error = parse("linux", &format!("fetch.timeout = {value}"), &[]).unwrap_err();
+        assert!(error.contains("fetch.timeout must be a number of seconds from 1 to 3600; not "), "{error}");
+    }
+}

@@ -5,6 +5,60 @@ use super::reference::{of_host, sort_by_preference};
 use crate::appc::{AcIdentifier, Dependency, ImageId, ImageManifest, Labels};
 use crate::error::{Error, Result};
 
+/// Somebody who can bring in what images depend on.
+pub trait Provide {
+    /// Brings in what the image called `id` depends on, as far as the store does not have it.
+    ///
+    /// # Errors
+    /// Something cannot be had, or may not be imported.
+    fn provide(&self, id: &ImageId, manifest: &ImageManifest) -> Result<()>;
+}
+
+/// An image that is not whole until what it depends on has come.
+pub(super) struct Link<'a> {
+    pub(super) id: &'a ImageId,
+    pub(super) manifest: &'a ImageManifest,
+    /// The image that depends on it.
+    pub(super) above: Option<&'a Link<'a>>,
+}
+
+/// How many images may depend on one another in a row while they are fetched.
+const DEEPEST: usize = 100;
+
+impl Link<'_> {
+    /// Checks that something the image depends on is none of those that wait for it.
+    ///
+    /// # Errors
+    /// It is, and the error shows the way round; or there are too many of them.
+    pub(super) fn check(&self, dependency: &Dependency) -> Result<()> {
+        let links: Vec<&Link<'_>> = std::iter::successors(Some(self), |link| link.above).collect();
+        let is_meant = |link: &&Link<'_>| match &dependency.image_id {
+            Some(id) => link.id == id,
+            None => dependency.image_name == link.manifest.name && other_label(dependency, link.manifest).is_none(),
+        };
+        if let Some(meant) = links.iter().find(|link| is_meant(link)) {
+            let chain: Vec<_> = links.iter().rev().map(|link| (link.manifest.name.clone(), link.id.clone())).collect();
+            return check_cycle(&chain, (&meant.manifest.name, meant.id));
+        }
+        if links.len() < DEEPEST {
+            return Ok(());
+        }
+        Err(Error::new(format!("more than {DEEPEST} images depend on one another in a row")))
+    }
+}
+
+/// Whether one of `images` is what is depended on.
+///
+/// # Errors
+/// The one with the id that is asked for is not what the dependency says of it.
+pub(super) fn is_among(dependency: &Dependency, images: &[Image]) -> Result<bool> {
+    match &dependency.image_id {
+        Some(id) if images.iter().any(|image| image.id == *id) => one(dependency, images, of_host()).map(|_| true),
+        Some(_) => Ok(false),
+        None => Ok(images.iter().any(|image| contradiction(dependency, image).is_none())),
+    }
+}
+
 /// The images that `manifest` depends on, in its order, out of `images`. Where it is `known` which they are, the manifest has no
 /// choice.
 ///
@@ -55,17 +109,23 @@ fn contradiction(dependency: &Dependency, image: &Image) -> Option<String> {
     if manifest.name != dependency.image_name {
         return Some(format!("but the image of that id is called {}", manifest.name));
     }
-    for label in &dependency.labels {
-        match manifest.labels.get(label.name.as_str()) {
-            Some(value) if value == label.value => {}
-            Some(value) => return Some(format!("but the {} of {} is {value:?}", label.name, image.id.short())),
-            None => return Some(format!("but {} has no label {}", image.id.short(), label.name)),
-        }
+    if let Some((name, value)) = other_label(dependency, manifest) {
+        return Some(match value {
+            Some(value) => format!("but the {name} of {} is {value:?}", image.id.short()),
+            None => format!("but {} has no label {name}", image.id.short()),
+        });
     }
     // The specification does not tell which of the two it means; an archive may be compressed anew without being another.
     let sizes = [image.record.archive_size, image.record.size];
     let wanted = dependency.size.filter(|size| !sizes.contains(size));
     wanted.map(|size| format!("but {} has {} bytes, not {size}", image.id.short(), image.record.archive_size))
+}
+
+/// The first label that an image has not as the dependency says, and how it has it.
+fn other_label<'a>(dependency: &'a Dependency, manifest: &'a ImageManifest) -> Option<(&'a str, Option<&'a str>)> {
+    let mut labels = dependency.labels.iter().map(|label| (label, manifest.labels.get(label.name.as_str())));
+    let (label, value) = labels.find(|(label, value)| *value != Some(label.value.as_str()))?;
+    Some((label.name.as_str(), value))
 }
 
 fn missing(dependency: &Dependency, images: &[Image]) -> Error {

@@ -19,6 +19,7 @@ use std::io::Read;
 
 use url::Url;
 
+use crate::appc::AcIdentifier;
 use crate::error::{Context, Error, Result};
 use page::{Kind, Meta};
 
@@ -66,6 +67,11 @@ pub trait Pages {
     /// # Errors
     /// It may not.
     fn check(&self, url: &Url) -> Result<()>;
+}
+
+/// Whether discovery is of use for a name: its first part is a host's.
+pub(super) fn begins_with_host(name: &AcIdentifier) -> bool {
+    template::page("https", name.as_str()).is_ok()
 }
 
 /// Finds out where the image may be.

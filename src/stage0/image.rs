@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,9 @@ impl Image {
 pub const ARCHIVE: &str = "image.aci";
 /// The file of the image's directory that holds the signatures of the archive as they came, if it has any.
 pub const SIGNATURE: &str = "image.aci.asc";
+/// How long what is left of a download that broke off is kept for another try.
+const GRACE: Duration = Duration::from_hours(24);
+
 pub(super) const MANIFEST: &str = "manifest";
 pub(super) const RECORD: &str = "image.json";
 
@@ -165,6 +169,7 @@ impl Store {
     /// The store cannot be read.
     pub fn collect_garbage(&self) -> Result<()> {
         self.storage().sweep()?;
+        self.sweep_downloads(GRACE)?;
         self.drop_unused_layers()
     }
 

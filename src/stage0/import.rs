@@ -11,6 +11,8 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::dependencies;
+use super::dependencies::Provide;
+use super::discovery::ImageRef;
 use super::image::{ARCHIVE, Image, MANIFEST, RECORD, Record, SIGNATURE, is_missing};
 use super::interruptible::Interruptible;
 use super::keystore::{Check, Trust, Verified};
@@ -41,19 +43,24 @@ pub struct Imported {
 pub(super) struct Expected<'a> {
     /// What it must be called.
     pub(super) name: Option<&'a AcIdentifier>,
+    /// The name and the labels by which it was found.
+    pub(super) reference: Option<&'a ImageRef>,
     /// Its id.
     pub(super) id: Option<&'a ImageId>,
     /// The images that its dependencies are.
     pub(super) dependencies: Option<&'a [ImageId]>,
     /// What another store knows of it; its layers are that store's own.
     pub(super) record: Option<&'a Record>,
+    /// Who brings in what it depends on and the store does not have.
+    pub(super) provider: Option<&'a dyn Provide>,
     /// A stream of its dataset, which is to be kept.
     pub(super) received: Option<Received<'a>>,
 }
 
 impl Expected<'_> {
     /// Whether the image is the one.
-    fn check(&self, id: &ImageId, manifest: &ImageManifest) -> Result<()> {
+    pub(super) fn check(&self, id: &ImageId, manifest: &ImageManifest) -> Result<()> {
+        self.reference.map_or(Ok(()), |reference| reference.check(manifest))?;
         if let Some(name) = self.name.filter(|name| **name != manifest.name) {
             return Err(Error::new(format!("the image is called {}, not {name}", manifest.name)));
         }
@@ -67,23 +74,43 @@ impl Expected<'_> {
 }
 
 impl Store {
-    /// Imports the archive or package that `source` gives, if it may be. `origin` is its name for people.
+    /// Imports the archive or package that `source` gives, if it may be. `origin` is its name for people. What the image depends on
+    /// and is not in the store comes from `provider`.
     ///
     /// # Errors
     /// The file may not be imported, is broken, or breaks the specification; nothing is left in the store.
-    pub fn import(&self, source: &mut (impl Read + Send + Sync), origin: &str, check: &Check<'_>) -> Result<Arrived> {
+    pub fn import(
+        &self,
+        source: &mut (impl Read + Send + Sync),
+        origin: &str,
+        check: &Check<'_>,
+        provider: Option<&dyn Provide>,
+    ) -> Result<Arrived> {
         let what = || format!("cannot import {origin}");
         let staging = self.begin_image()?;
         let copying = Step::begin(self.progress(), &format!("copying {origin}"), None);
         let place = staging.path().join(ARCHIVE);
         let verified = Verified::copy(&mut copying.count(source), &place, origin, check).context(what)?;
         drop(copying);
-        if package::recognise(&verified).context(what)? == package::Kind::Package {
-            return self.import_package(verified, staging, check).context(what);
+        let expected = Expected { name: check.name, provider, ..Expected::default() };
+        self.import_checked(verified, staging, expected, check).context(what)
+    }
+
+    /// Imports what was verified: an image, or a package where no image is expected.
+    pub(super) fn import_checked(
+        &self,
+        verified: Verified,
+        staging: Staging,
+        expected: Expected<'_>,
+        check: &Check<'_>,
+    ) -> Result<Arrived> {
+        if package::recognise(&verified)? == package::Kind::Package {
+            return match expected.reference {
+                Some(reference) => Err(Error::new(format!("it is a package, and not the image {reference}"))),
+                None => self.import_package(verified, staging, check),
+            };
         }
-        let expected = Expected { name: check.name, ..Expected::default() };
-        let image = self.import_verified(verified, staging, expected).context(what)?;
-        Ok(Arrived::Image(Box::new(image)))
+        self.import_verified(verified, staging, expected).map(|image| Arrived::Image(Box::new(image)))
     }
 
     /// Begins an image that this program makes: a private place whose file [`ARCHIVE`] is to become its archive. It vanishes
@@ -123,6 +150,8 @@ impl Store {
             let image = self.keep_signature(image, &verified, &unpacked, &staging)?;
             return Ok(Imported { image, known: true, warnings: unpacked.warnings });
         }
+        // No lock is held meanwhile, and of the unpacked files nobody but this knows.
+        expected.provider.map_or(Ok(()), |provider| provider.provide(&id, &manifest))?;
         let mut record = expected.record.map_or_else(|| record(&verified, &unpacked), Record::clone);
         let dependencies = (&manifest, expected.dependencies);
         // Nothing that this stands on goes while it is read.

@@ -14,7 +14,7 @@ mod armor;
 mod fingerprint;
 mod key;
 mod places;
-mod refusal;
+pub(super) mod refusal;
 mod signature;
 mod signer;
 #[cfg(test)]
@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use fingerprint::Fingerprint;
 pub use key::{Key, MAX_KEYS, Validity};
 pub use places::{Keys, Keystore, Owner, Revoked, Scope, Trusted};
-pub use signature::Signature;
+pub use signature::{MAX_SIGNATURE, Signature};
 pub use signer::Signer;
 
 use crate::appc::AcIdentifier;
@@ -130,9 +130,7 @@ impl Check<'_> {
     /// Lets a file without a signature pass, if that is allowed.
     fn unsigned(&self, origin: &str) -> Result<()> {
         if !self.policy.allow_unsigned {
-            return Err(Error::new(format!("{origin} is not signed")).help(
-                "to import it without a signature, pass `--insecure-options image`, or set `allow.no-signature = on` in jetpack.conf",
-            ));
+            return Err(refusal::of_none(&format!("{origin} is not signed")));
         }
         (self.warn)(&format!("{origin} is not signed: nobody knows who made it"));
         Ok(())
@@ -183,7 +181,31 @@ impl Verified {
         let mut tee = Tee { source, file: &file, size: 0 };
         let judged = signers(signature, &mut tee, check.keys, check.name)?;
         let size = tee.size;
-        let download = Download { file, origin: origin.to_owned(), size };
+        Verified::judged(Download { file, origin: origin.to_owned(), size }, judged, signature, check)
+    }
+
+    /// The file `path`, which this program has fetched from `origin` into a directory that only root can reach; it is verified there.
+    ///
+    /// # Errors
+    /// It cannot be read, or may not be imported; the help line says what can be done.
+    pub(super) fn fetched(path: &Path, origin: &str, check: &Check<'_>) -> Result<Verified> {
+        let download = Download::written(path, origin)?;
+        let Some(signature) = check.signature else {
+            check.unsigned(origin)?;
+            return Ok(Verified::of(download, Trust::Unsigned));
+        };
+        let mut file = download.file.try_clone().context(|| format!("cannot read {}", path.display()))?;
+        let judged = signers(signature, &mut file, check.keys, check.name)?;
+        Verified::judged(download, judged, signature, check)
+    }
+
+    /// What comes of a file whose signatures were looked at.
+    fn judged(
+        download: Download,
+        judged: Result<Vec<Good>>,
+        signature: &Signature,
+        check: &Check<'_>,
+    ) -> Result<Verified> {
         let verified = match judged {
             Ok(good) => Verified::signed(download, good, signature, check.policy),
             Err(error) => {

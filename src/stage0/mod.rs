@@ -14,15 +14,17 @@
 //! | `pods/UUID/apps/APP/` | an app's root: storage's own |
 //! | `pods/UUID/volumes/VOLUME/` | a volume of the pod's own |
 //! | `state/STATE/UUID/` | the pod's `manifest` and `lock`; the directory's place is the pod's state |
+//! | `cache/` | what is kept of downloads: see `fetch` |
 //! | `tmp/` | what is being made; whatever nobody holds a lock on is rubbish |
 
 pub mod annotations;
 pub mod build;
 pub mod compression;
-mod dependencies;
+pub mod dependencies;
 pub mod diff;
 pub mod discovery;
 pub mod export;
+pub mod fetch;
 pub mod image;
 pub mod import;
 pub(crate) mod interruptible;

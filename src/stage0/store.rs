@@ -138,6 +138,10 @@ impl Store {
         self.root.join("images")
     }
 
+    pub(super) fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
     pub(super) fn states(&self) -> PathBuf {
         self.root.join("state")
     }

@@ -29,6 +29,7 @@ fn every_command_has_a_help_that_lists_its_options() {
         ("info", vec![]),
         ("version", vec![]),
         ("completions", vec!["<SHELL>"]),
+        ("fetch", vec!["<NAME>...", "--pull", "--saveid"]),
         ("import", vec!["<LOCATION>", "--name", "--sig", "--saveid"]),
         ("trust", vec!["[KEY]", "--root", "--prefix", "--fingerprint", "-H"]),
         ("untrust", vec!["<FINGERPRINT>...", "--root", "--prefix"]),

@@ -6,3 +6,4 @@ pub(crate) mod command;
 pub(crate) mod gpg;
 pub(crate) mod host;
 pub(crate) mod pty;
+pub(crate) mod server;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::super::reference::Wanted;
 use crate::appc::labels::VALID_OS_ARCH;
-use crate::appc::{AcIdentifier, ImageManifest, Label, Labels, host_os_arch};
+use crate::appc::{AcIdentifier, Dependency, ImageManifest, Label, Labels, host_os_arch};
 use crate::error::{Context, Error, Result};
 
 /// The version that templates get when none is asked for, as the specification's reference implementation has it. It is no
@@ -28,6 +28,17 @@ impl ImageRef {
     /// The labels break the specification.
     pub fn new(name: AcIdentifier, labels: Vec<Label>) -> Result<ImageRef> {
         ImageRef::on(host_os_arch(), name, labels)
+    }
+
+    /// What a dependency means: the image of its name and labels, and for the same system as the image that depends on it, whose
+    /// labels are `parent`, or else for this host.
+    ///
+    /// # Errors
+    /// The labels break the specification.
+    pub fn of_dependency(dependency: &Dependency, parent: &Labels) -> Result<ImageRef> {
+        let (os, arch) = host_os_arch();
+        let platform = (parent.get("os").unwrap_or(os), parent.get("arch").unwrap_or(arch));
+        ImageRef::on(platform, dependency.image_name.clone(), dependency.labels.iter().cloned().collect())
     }
 
     /// Reads `name[:version][,label=value…]`.
@@ -66,6 +77,11 @@ impl ImageRef {
     /// The name.
     pub fn name(&self) -> &AcIdentifier {
         &self.name
+    }
+
+    /// Whether it can be looked for on the web: its name begins with that of a host.
+    pub fn is_discoverable(&self) -> bool {
+        super::begins_with_host(&self.name)
     }
 
     /// What a label's place in a template is filled with.

@@ -6,6 +6,13 @@ use super::{Fingerprint, Good};
 use crate::appc::AcIdentifier;
 use crate::error::Error;
 
+/// Of an archive that nobody has signed: `what`, and how it could be imported nevertheless.
+pub(in super::super) fn of_none(what: &str) -> Error {
+    Error::new(what).help(
+        "to import it without a signature, pass `--insecure-options image`, or set `allow.no-signature = on` in jetpack.conf",
+    )
+}
+
 /// None of the signatures in the file `origin` is good; `name` is what the image is to be called, if that is known.
 pub(super) fn of_faults(origin: &str, faults: &[Fault], keys: &Keys, name: Option<&AcIdentifier>) -> Error {
     let mut texts: Vec<String> = Vec::new();

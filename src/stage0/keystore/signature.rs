@@ -28,7 +28,7 @@ use super::signer::Signer;
 use crate::error::{Context, Error, Result};
 
 /// The longest file of signatures that is read, in bytes.
-const MAX_SIGNATURE: u64 = 256 << 10;
+pub const MAX_SIGNATURE: u64 = 256 << 10;
 
 /// The most signatures of one file: each may need a hash of its own of all the data.
 const MOST: usize = 8;
