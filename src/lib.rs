@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! argv ─cli→ request
+//! ImageRef ─discovery→ ImageLocation ─fetch→ archive
 //! archive ─keystore→ Verified ─import→ Image
 //! PodRequest + Images ── plan ──→ PodPlan            pure
 //! PodPlan ─storage→ Pod                              directories, overlay layers

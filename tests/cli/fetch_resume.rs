@@ -1,11 +1,15 @@
 //! Downloads that break off.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::support::archive::{Archive, manifest};
+use crate::support::bounded::{ended, until};
 use crate::support::command::{Jetpack, Output};
-use crate::support::server::{Out, Request, Server, cut, file, reply};
+use crate::support::server::{Out, Request, Server, cut, file, reply, stall};
 
 const ACI: &str = "https://example.com/a.aci";
 
@@ -87,6 +91,34 @@ fn the_next_command_goes_on_with_what_the_last_one_got() {
     assert_eq!(beginnings(&server).len(), 5);
     assert_eq!(jetpack.contents(), [""; 0]);
     let [kept] = parts(&jetpack)[..] else { panic!("nothing is kept") };
+    server.run(&jetpack, &["fetch", ACI]).success();
+    assert_eq!(beginnings(&server), [Some(kept)]);
+}
+
+#[test]
+fn what_a_killed_command_got_is_gone_on_with() {
+    let jetpack = Jetpack::fake();
+    let server = Server::new(&["example.com"], |request, out| {
+        let archive = archive(1);
+        match request.header("range") {
+            _ if request.url != ACI => reply(out, "404 Not Found", "", b""),
+            Some(_) => file(request, out, &archive),
+            None => {
+                file(request, &mut Short(&mut *out, 300_000), &archive).unwrap_or_default();
+                stall()
+            }
+        }
+    });
+    let arguments = ["-o", "fetch.timeout=20", "--insecure-options", "image", "fetch", ACI];
+    let mut fetching = server.command(&jetpack, &arguments).stdout(Stdio::null()).spawn().expect("it starts");
+    until("something has come", || {
+        jetpack.store().join("cache").exists() && parts(&jetpack).iter().any(|size| *size > 0)
+    });
+    let pid = Pid::from_raw(fetching.id().cast_signed());
+    kill(pid, Signal::SIGINT).expect("it is there");
+    assert!(!ended(&mut fetching).success());
+    let [kept] = parts(&jetpack)[..] else { panic!("nothing is kept") };
+    server.requests();
     server.run(&jetpack, &["fetch", ACI]).success();
     assert_eq!(beginnings(&server), [Some(kept)]);
 }

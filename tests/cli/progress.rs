@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 use crate::support::archive::{Archive, manifest};
 use crate::support::command::{Jetpack, skip};
 use crate::support::pty::Terminal;
+use crate::support::server::{Server, reply};
 
 fn archive() -> Vec<u8> {
     Archive::with_manifest(&manifest("slow", None)).file("rootfs/data", 0o644, &vec![b'x'; 100_000]).finish()
@@ -59,4 +60,32 @@ fn a_pipe_gets_no_bar() {
         let warning = format!("jetpack: warning: {} is not signed: nobody knows who made it\n", fifo.display());
         assert_eq!(output.stderr, warning);
     });
+}
+
+#[test]
+fn a_slow_download_shows_rate_and_time_left() {
+    if !cfg!(target_os = "linux") {
+        skip!("needs setsid(1) of Linux");
+    }
+    let jetpack = Jetpack::fake();
+    let server = Server::new(&["example.com"], |request, out| {
+        if request.url.ends_with(".asc") {
+            return reply(out, "404 Not Found", "", b"");
+        }
+        let archive = archive();
+        write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", archive.len())?;
+        archive.chunks(10_000).try_for_each(|part| {
+            std::thread::sleep(Duration::from_millis(100));
+            out.write_all(part).and_then(|()| out.flush())
+        })
+    });
+    let arguments = ["--insecure-options", "image", "fetch", "https://example.com/a.aci"];
+    let mut terminal = Terminal::start(&server.command(&jetpack, &arguments));
+    let seen = terminal.expect(" left");
+    assert!(seen.contains("fetching https://example.com/a.aci ") && seen.contains("/s "), "{seen:?}");
+    let after = terminal.expect("sha512-");
+    assert!(after.contains("\u{1b}[2K"), "{after:?}");
+    assert_eq!(terminal.end().0, 0);
+    jetpack.run(["destroy-image", "slow"]).success();
+    assert_eq!(server.run(&jetpack, &["fetch", "https://example.com/a.aci"]).success().stderr, "");
 }

@@ -709,6 +709,8 @@ everything_removed() {
 . "$here/tests/freebsd/packages.sh"
 # shellcheck source=tests/freebsd/jails.sh
 . "$here/tests/freebsd/jails.sh"
+# shellcheck source=tests/freebsd/fetch.sh
+. "$here/tests/freebsd/fetch.sh"
 
 uname -a
 check 'an image made of /rescue' image_of_rescue
@@ -757,6 +759,7 @@ check 'an image is built' build_an_image
 check 'pods as a service (rc.d)' pods_as_a_service
 check 'the daily report (periodic)' daily_report
 check 'a user of its own (pw)' made_user
+fetch_checks
 make_pool >"$work/pool.log" 2>&1
 check 'pods on ZFS' pods_on_zfs
 check 'a run starts no zfs(8)' no_program_for_a_run

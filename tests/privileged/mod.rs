@@ -11,6 +11,9 @@ mod descriptors;
 mod devices;
 mod exec;
 mod exec_limits;
+// Its names and its network are in namespaces.
+#[cfg(target_os = "linux")]
+mod fetch;
 mod filesystems;
 mod full_disk;
 mod host_volumes;

@@ -76,7 +76,7 @@ pub(crate) fn page(tags: &[(&str, &str)]) -> Vec<u8> {
 /// What the threads of a server share.
 struct Shared {
     tls: Arc<ServerConfig>,
-    handler: Box<Handler>,
+    handler: Arc<Handler>,
     requests: Mutex<Vec<Request>>,
     ended: AtomicBool,
 }
@@ -105,8 +105,19 @@ impl Server {
         handler: impl Fn(&Request, Out<'_>) -> io::Result<()> + Send + Sync + 'static,
     ) -> Server {
         let (authority, tls) = certificates(names);
+        Server::start(address, authority, Arc::new(tls), Arc::new(handler))
+    }
+
+    /// The same server at another address, too.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn again(&self, address: &str) -> Server {
+        let Shared { tls, handler, .. } = &*self.shared;
+        Server::start(address, self.authority.clone(), Arc::clone(tls), Arc::clone(handler))
+    }
+
+    fn start(address: &str, authority: String, tls: Arc<ServerConfig>, handler: Arc<Handler>) -> Server {
         let (requests, ended) = (Mutex::default(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { tls: Arc::new(tls), handler: Box::new(handler), requests, ended });
+        let shared = Arc::new(Shared { tls, handler, requests, ended });
         let listener = TcpListener::bind(address).expect("a port");
         let address = listener.local_addr().expect("an address");
         let thread = std::thread::spawn({
@@ -121,10 +132,9 @@ impl Server {
         jetpack.file("authority.pem", self.authority.as_bytes())
     }
 
-    /// A command that asks this server for everything and trusts its certificate. It waits a second for an answer.
+    /// A command that asks this server for everything and trusts its certificate.
     pub(crate) fn command(&self, jetpack: &Jetpack, arguments: &[&str]) -> std::process::Command {
-        let all = ["-o", "fetch.timeout=1"].iter().chain(arguments);
-        let mut command = jetpack.command(all);
+        let mut command = jetpack.command(arguments);
         let proxy = format!("http://{}", self.address);
         command.env("HTTPS_PROXY", &proxy).env("HTTP_PROXY", &proxy).env("SSL_CERT_FILE", self.authority(jetpack));
         command
@@ -243,8 +253,24 @@ fn head(stream: &mut impl Read) -> io::Result<(String, Vec<(String, String)>)> {
     Ok((target, headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect()))
 }
 
-/// Says nothing for as long as a client may wait, and longer.
+/// How long a client of a server that is slow on purpose waits for an answer: two seconds, or what `JETPACK_TEST_PATIENCE` says,
+/// in seconds, where the host is slow.
+pub(crate) fn patience() -> Duration {
+    let said = std::env::var("JETPACK_TEST_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(said.unwrap_or(2))
+}
+
+/// Says nothing for longer than a client may wait.
 pub(crate) fn stall() -> io::Result<()> {
-    std::thread::sleep(Duration::from_secs(8));
+    std::thread::sleep(6 * patience());
     cut()
+}
+
+/// Sends some text, and then a little now and then, for longer than a client may wait.
+pub(crate) fn trickle(out: Out<'_>, first: &str, then: &str) -> io::Result<()> {
+    out.write_all(first.as_bytes())?;
+    (0..60).try_for_each(|_| {
+        std::thread::sleep(patience() / 10);
+        out.write_all(then.as_bytes()).and_then(|()| out.flush())
+    })
 }
