@@ -13,6 +13,7 @@ mod choice;
 mod error;
 mod expand;
 mod keys;
+mod size;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use choice::{CompressionKind, IsolationKind, NetKind, StorageKind};
 pub use error::Error;
 pub use keys::{KEYS, Key, KeyDefault, PREFIX};
+pub use size::size;
 
 /// No sensible file is longer.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -38,6 +40,7 @@ const MOUNTPOINT: &str = "root.zfs.mountpoint";
 const DNS_SERVERS: &str = "ace.dns-servers";
 const NAME_PREFIX: &str = "jail.namePrefix";
 const TIMEOUT: &str = "fetch.timeout";
+const MAX_SIZE: &str = "images.max-size";
 
 /// Where a value comes from; a later one is over an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +114,7 @@ pub struct Config {
     net: NetKind,
     compression: CompressionKind,
     fetch_timeout: Duration,
+    max_size: Option<u64>,
 }
 
 impl Config {
@@ -152,6 +156,7 @@ impl Config {
             net: NetKind::None,
             compression: CompressionKind::Xz,
             fetch_timeout: Duration::ZERO,
+            max_size: None,
         };
         config.check()?;
         Ok(config)
@@ -177,6 +182,7 @@ impl Config {
             self.compression = compression;
         }
         self.fetch_timeout = self.checked_timeout()?;
+        self.max_size = self.checked_max_size()?;
         self.check_dns_servers()?;
         self.check_name_prefix()
     }
@@ -187,6 +193,12 @@ impl Config {
         let not = || self.unless_secret(TIMEOUT, &format!("not {value:?}"));
         let wrong = || self.wrong(TIMEOUT, format!("{TIMEOUT} must be a number of seconds from 1 to 3600{}", not()));
         seconds.map(Duration::from_secs).ok_or_else(wrong)
+    }
+
+    fn checked_max_size(&self) -> Result<Option<u64>, Error> {
+        let Some(text) = self.get(MAX_SIZE) else { return Ok(None) };
+        let not = self.unless_secret(MAX_SIZE, &format!("not {text:?}"));
+        size(text).map(Some).map_err(|why| self.wrong(MAX_SIZE, format!("{MAX_SIZE} must be a size: {why}{not}")))
     }
 
     fn check_dns_servers(&self) -> Result<(), Error> {
@@ -324,6 +336,12 @@ impl Config {
     /// `fetch.timeout`: how long a server may take to answer, and to go on.
     pub fn fetch_timeout(&self) -> Duration {
         self.fetch_timeout
+    }
+
+    /// `images.max-size`: the most bytes that an image may have, decompressed and with what its files have of holes; no limit
+    /// where it is unset.
+    pub fn max_image_size(&self) -> Option<u64> {
+        self.max_size
     }
 
     /// `storage`; when it is unset, ZFS where `root.zfs` is set, else overlayfs, and plain directories on FreeBSD, which has

@@ -31,7 +31,7 @@ pub(super) struct AppArgs {
     workdir: Option<String>,
     #[arg(long)]
     readonly_rootfs: bool,
-    #[arg(long, value_parser = super::size::size)]
+    #[arg(long, value_parser = crate::config::size)]
     disk: Option<u64>,
     #[arg(short = 'm', value_parser = mount)]
     mount: Vec<MountRequest>,

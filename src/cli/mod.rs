@@ -47,7 +47,6 @@ mod question;
 mod run;
 mod saveid;
 mod show_image;
-mod size;
 mod tag;
 mod target;
 mod top;

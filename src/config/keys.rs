@@ -105,6 +105,7 @@ pub static KEYS: &[Key] = &[
     ),
     used("fetch.timeout", Value("30"), "how many seconds a server may take to answer and to go on, 1 to 3600"),
     used("images.aci.compression", Value("xz"), "the compression of images made here: xz, bzip2, gzip, zstd or none"),
+    used("images.max-size", Value("32G"), "the most that an image may have when decompressed; empty: no limit"),
     used("images.zfs.PROPERTY", Unset, "a ZFS property of the images dataset; empty takes a default away"),
     used("images.zfs.atime", Value("off"), "whether the images dataset records access times"),
     used("images.zfs.compress", Value("lz4"), "the compression of the images dataset"),

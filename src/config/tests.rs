@@ -148,6 +148,11 @@ fn storage_and_network() {
     assert_eq!(linux("images.aci.compression = ZSTD", &[]).compression(), CompressionKind::Zstd);
     let error = parse("linux", "images.aci.compression = lzma", &[]).expect_err("unknown");
     assert_eq!(error, "/c:1: images.aci.compression must be one of xz, bzip2, gzip, zstd, none; not lzma");
+    assert_eq!(linux("", &[]).max_image_size(), Some(32 << 30));
+    assert_eq!(linux("images.max-size = 512k", &[]).max_image_size(), Some(512 << 10));
+    assert_eq!(linux("images.max-size =", &[]).max_image_size(), None);
+    let error = parse("linux", "images.max-size = all", &[]).expect_err("no size");
+    assert_eq!(error, "/c:1: images.max-size must be a size: write a size such as 512M or 10G; not \"all\"");
     let error = parse("linux", "run.net = bridge", &[]).expect_err("not yet");
     assert_eq!(error, "/c:1: run.net must be one of none, host; not bridge");
     let error = parse("linux", "", &["storage=btrfs"]).expect_err("never");

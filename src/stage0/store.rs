@@ -31,6 +31,7 @@ pub struct Store {
     root: PathBuf,
     storage: Box<dyn Storage>,
     progress: Box<dyn Progress>,
+    max_image_size: Option<u64>,
 }
 
 impl Store {
@@ -74,7 +75,8 @@ impl Store {
         );
         fs::write(&new, text).context(what)?;
         fs::rename(&new, marker(&root)).context(what)?;
-        Ok((Store { root, storage, progress: Box::new(Silent) }, true))
+        let max_image_size = config.max_image_size();
+        Ok((Store { root, storage, progress: Box::new(Silent), max_image_size }, true))
     }
 
     /// Opens the store that the configuration names.
@@ -88,7 +90,8 @@ impl Store {
             .ok_or_else(|| none(&root, "run `jetpack init`, or set `root.path` to where the store is"))?;
         let storage = backend(config, &root)?;
         check_marker(&text, storage.name(), &root)?;
-        Ok(Store { root, storage, progress: Box::new(Silent) })
+        let max_image_size = config.max_image_size();
+        Ok(Store { root, storage, progress: Box::new(Silent), max_image_size })
     }
 
     /// Opens the store at `root`, of whatever kind it is, to read what every kind keeps in plain files: images' manifests, records
@@ -101,7 +104,7 @@ impl Store {
             .ok_or_else(|| none(root, "name the directory of a store; one in a ZFS pool has to be mounted"))?;
         check_format(&text, root)?;
         let storage = Box::new(storage::Dir::new(root));
-        Ok(Store { root: root.to_path_buf(), storage, progress: Box::new(Silent) })
+        Ok(Store { root: root.to_path_buf(), storage, progress: Box::new(Silent), max_image_size: None })
     }
 
     /// The same store, whose long work is shown by `progress`.
@@ -112,6 +115,11 @@ impl Store {
     /// What shows long work on the store.
     pub fn progress(&self) -> &dyn Progress {
         &*self.progress
+    }
+
+    /// The most bytes that an image from elsewhere may have.
+    pub(super) fn max_image_size(&self) -> Option<u64> {
+        self.max_image_size
     }
 
     /// The backend.

@@ -55,7 +55,8 @@ pub const MAX_MANIFEST: u64 = 16 << 20;
 pub struct Options {
     /// Whether files get their owners and devices are made. Only root can; without it, devices are left out with a warning.
     pub owners: bool,
-    /// The most bytes that the archive may have when decompressed; no limit where it is none.
+    /// The most bytes that the archive may have when decompressed, and the most that its files may have together, with their
+    /// holes; no limit where it is none.
     pub max_size: Option<u64>,
 }
 
@@ -94,7 +95,7 @@ pub struct Unpacked {
 pub fn unpack(archive: impl Read + Send, into: BorrowedFd<'_>, options: &Options) -> Result<Unpacked> {
     plain::decompress(archive, options.max_size, |compression, plain| {
         let mut archive = Archive::new(plain);
-        let mut image = Image { manifest: None, tree: Tree::new(into, options.owners) };
+        let mut image = Image { manifest: None, tree: Tree::new(into, options) };
         while let Some(entry) = archive.next()? {
             image.take(&entry, &mut archive)?;
         }
@@ -116,6 +117,13 @@ pub(super) fn id_digest(archive: impl Read + Send) -> Result<[u8; 64]> {
             }
         }
     })
+}
+
+/// The error of an archive that has more bytes than `limit`.
+fn too_large(what: &str, limit: u64) -> Error {
+    Error::new(format!("{what} more than {limit} bytes")).help(
+        "if it is to be trusted, raise `images.max-size` in jetpack.conf(5), or for once pass `-o images.max-size=SIZE`",
+    )
 }
 
 /// An image while it is unpacked.

@@ -16,6 +16,7 @@ mod fetch;
 mod fetch_bad_servers;
 mod fetch_resume;
 mod gc;
+mod hostile;
 mod images;
 mod import;
 mod info;

@@ -3,8 +3,16 @@
 use std::fs;
 
 use super::images::{Image, NAME, inside, shell};
-use crate::support::command::{or_skip, storages};
+use crate::support::command::{Jetpack, or_skip, storages};
 use crate::support::host::Snapshot;
+use crate::support::hostile::{archives, check_all};
+
+#[test]
+fn hostile_archives_are_refused_or_contained() {
+    for storage in storages() {
+        check_all(&or_skip!(Jetpack::real(storage)), storage, archives);
+    }
+}
 
 #[test]
 fn links_in_the_place_of_mount_points_are_replaced() {
@@ -80,7 +88,7 @@ fn a_console_takes_the_shell_that_there_is() {
 
 #[test]
 fn an_image_without_anything_is_an_error() {
-    let jetpack = or_skip!(crate::support::command::Jetpack::real("overlay"));
+    let jetpack = or_skip!(Jetpack::real("overlay"));
     let manifest = crate::support::archive::manifest(NAME, None);
     jetpack.import(&crate::support::archive::Archive::with_manifest(&manifest).finish());
     let error = jetpack.run(["run", "--destroy", NAME, "--", "true"]).failure(127);

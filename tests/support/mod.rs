@@ -5,5 +5,6 @@ pub(crate) mod bounded;
 pub(crate) mod command;
 pub(crate) mod gpg;
 pub(crate) mod host;
+pub(crate) mod hostile;
 pub(crate) mod pty;
 pub(crate) mod server;

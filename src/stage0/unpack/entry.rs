@@ -101,6 +101,11 @@ impl Entry {
         self.sparse.is_some()
     }
 
+    /// The length of the file, with its holes.
+    pub(super) fn length(&self) -> u64 {
+        self.sparse.as_ref().map_or(self.stored, |sparse| sparse.length)
+    }
+
     /// Where the content goes: the length of the file, and the offset and length of each piece of content.
     pub(super) fn layout(&self) -> (u64, Vec<(u64, u64)>) {
         match &self.sparse {

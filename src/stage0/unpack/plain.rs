@@ -121,7 +121,7 @@ impl Plain {
         self.hash.update(&piece);
         self.size += piece.len() as u64;
         if let Some(limit) = self.limit.filter(|limit| self.size > *limit) {
-            return Err(Error::new(format!("the archive has more than {limit} bytes when decompressed")));
+            return Err(super::too_large("the archive has, when decompressed,", limit));
         }
         self.ended = piece.is_empty();
         self.at = 0;

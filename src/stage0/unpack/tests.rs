@@ -186,11 +186,20 @@ fn a_reader_that_fails_is_reported() {
 
 #[test]
 fn the_size_can_be_limited() {
-    let plain = image(vec![Item::file("rootfs/a", noise())]);
-    let scratch = Scratch::new();
-    let into = fs::File::open(scratch.rootfs()).unwrap();
-    let options = Options { owners: false, max_size: Some(600_000) };
-    let packed = compress(Compression::Zstd, &plain);
-    let error = unpack(&packed[..], std::os::fd::AsFd::as_fd(&into), &options).unwrap_err();
-    assert_eq!(error.to_string(), "the archive has more than 600000 bytes when decompressed");
+    let sparse = Item::file("x", "x").pax("GNU.sparse.name", "rootfs/x").pax("GNU.sparse.map", "0,1");
+    let table = [
+        (image(vec![Item::file("rootfs/a", noise())]), "the files have, with their holes,"),
+        (image(vec![sparse.pax("GNU.sparse.size", "600001")]), "the files have, with their holes,"),
+        ([image(vec![]), vec![0; 600_000]].concat(), "the archive has, when decompressed,"),
+    ];
+    for (plain, what) in table {
+        let scratch = Scratch::new();
+        let into = fs::File::open(scratch.rootfs()).unwrap();
+        let options = |most| Options { owners: false, max_size: Some(most) };
+        let packed = compress(Compression::Zstd, &plain);
+        let unpack = |most| unpack(&packed[..], std::os::fd::AsFd::as_fd(&into), &options(most));
+        let error = unpack(600_000).unwrap_err();
+        assert_eq!(error.to_string(), format!("{what} more than 600000 bytes"));
+        assert!(error.help_line().unwrap().contains("`images.max-size`"));
+    }
 }

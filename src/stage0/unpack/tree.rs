@@ -21,6 +21,7 @@ use super::later::Later;
 use super::meta::{Meta, Warnings};
 use super::name::{self, Place};
 use super::walk::Walk;
+use super::{Options, too_large};
 
 /// The tree, and what has to wait until it is whole.
 pub(super) struct Tree<'a> {
@@ -28,6 +29,9 @@ pub(super) struct Tree<'a> {
     owners: bool,
     warnings: Warnings,
     files: u64,
+    /// How many bytes the files have together, and the most that they may have.
+    claimed: u64,
+    max_size: Option<u64>,
     setuid: Vec<PathBuf>,
     later: Later,
 }
@@ -41,9 +45,19 @@ pub(super) struct Made {
 }
 
 impl<'a> Tree<'a> {
-    pub(super) fn new(root: BorrowedFd<'a>, owners: bool) -> Self {
+    pub(super) fn new(root: BorrowedFd<'a>, options: &Options) -> Self {
+        let Options { owners, max_size } = *options;
         let (walk, warnings, later) = (Walk::new(root, owners), Warnings::default(), Later::default());
-        Tree { walk, owners, warnings, files: 0, setuid: Vec::new(), later }
+        Tree { walk, owners, warnings, files: 0, claimed: 0, max_size, setuid: Vec::new(), later }
+    }
+
+    /// Adds to what the files have. Holes take no room here, but whoever reads or copies the file has to do with all of it.
+    fn claim(&mut self, length: u64) -> Result<()> {
+        self.claimed = self.claimed.saturating_add(length);
+        match self.max_size.filter(|limit| self.claimed > *limit) {
+            Some(limit) => Err(too_large("the files have, with their holes,", limit)),
+            None => Ok(()),
+        }
     }
 
     /// Makes the entry at `path`.
@@ -83,6 +97,7 @@ impl<'a> Tree<'a> {
     /// A regular file.
     fn make_file(&mut self, path: &[u8], entry: &Entry, archive: &mut Archive) -> Result<()> {
         let shown = entry.shown();
+        self.claim(entry.length())?;
         let meta = Meta::new(entry, &mut self.warnings)?;
         let (parent, last) = self.walk.parent(path, true, &shown)?;
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | CAREFUL;

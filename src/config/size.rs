@@ -7,7 +7,7 @@ const UNITS: &str = "KMGTPE";
 ///
 /// # Errors
 /// It is no such number, is zero, or is more than 64 bits hold.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     let wrong = || "write a size such as 512M or 10G".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let exponent = match &text[digits.len()..] {
