@@ -17,6 +17,7 @@ use crate::stage0::store::Store;
 use crate::stage1;
 use crate::stage1::lifecycle::{RunOptions, is_root};
 
+mod age;
 mod apps;
 mod build;
 mod completions;

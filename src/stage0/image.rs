@@ -170,6 +170,7 @@ impl Store {
     pub fn collect_garbage(&self) -> Result<()> {
         self.storage().sweep()?;
         self.sweep_downloads(GRACE)?;
+        self.forget_sending()?;
         self.drop_unused_layers()
     }
 
@@ -194,7 +195,7 @@ impl Store {
     }
 
     /// Whether the manifest of a broken image, if that can be read, names the image called `id` as a dependency.
-    fn asks_for(&self, broken: &ImageId, id: &ImageId) -> bool {
+    pub(super) fn asks_for(&self, broken: &ImageId, id: &ImageId) -> bool {
         let manifest = self.image_manifest(broken).ok().and_then(|bytes| ImageManifest::parse(&bytes).ok());
         manifest.is_some_and(|manifest| manifest.dependencies.iter().any(|other| other.image_id.as_ref() == Some(id)))
     }
@@ -207,7 +208,6 @@ impl Store {
             return Err(Error::new(format!("image {} is in use by pods: {}", id.short(), users.join(", ")))
                 .help("destroy those pods first (`jetpack destroy POD`)"));
         }
-        let what = || format!("cannot remove image {}", id.short());
         let images = self.list_images()?;
         let mut dependents = dependencies::dependents(id, &images.whole);
         let broken = images.broken.iter().map(|(broken, _)| broken).filter(|broken| *broken != id);
@@ -220,6 +220,13 @@ impl Store {
             ))
             .help("destroy those images first (`jetpack destroy-image IMAGE`)"));
         }
+        self.remove_locked(id, layers)
+    }
+
+    /// Removes an image that nobody needs, and gives the tags that it had. The caller keeps everybody else from using images.
+    pub(super) fn remove_locked(&self, id: &ImageId, layers: &[String]) -> Result<Vec<Tag>> {
+        let what = || format!("cannot remove image {}", id.short());
+        let images = self.list_images()?;
         let others = images.whole.iter().filter(|other| other.id != *id);
         let used: Vec<&String> = others.flat_map(|other| &other.record.layers).collect();
         // What a broken image stands on is not known, but its own layers have its name.

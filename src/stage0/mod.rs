@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `store` | the format version and the kind of storage |
 //! | `lock` | held shared while images are used, exclusively while one is added or removed |
-//! | `images/ID/` | `manifest`, the original archive `image.aci`, its signatures `image.aci.asc`, and `image.json` |
+//! | `images/ID/` | `manifest`, the original archive `image.aci`, its signatures `image.aci.asc`, `image.json`, and `used`, whose time is that of the last use |
 //! | `layers/ID/` | the files of an archive, under its digest |
 //! | `layers/mask-HEX/`, `layers/rendered-HEX/` | what rendering made of an image: see `render` |
 //! | `tags/NAME@TAG` | the id of the image that has the tag; slashes are `+`: see [`tags`] |
@@ -19,6 +19,7 @@
 
 pub mod annotations;
 pub mod build;
+mod collect;
 pub mod compression;
 pub mod dependencies;
 pub mod diff;

@@ -180,6 +180,7 @@ impl Store {
         self.check_plan(plan)?;
         let fill = || {
             self.storage().create_pod(&name)?;
+            plan.manifest.apps.iter().try_for_each(|app| self.note_use(&app.image.id))?;
             for app in &plan.apps {
                 self.storage().create_root(&name, &app.name, &app.layers, app.disk)?;
             }
@@ -413,6 +414,10 @@ impl Store {
         let id = locked.pod.id;
         let what = || format!("cannot destroy pod {id}");
         let directory = place_of(self, DELETING, id);
+        if let Ok(manifest) = locked.pod.manifest() {
+            // The pod goes, whatever becomes of the note.
+            manifest.apps.iter().for_each(|app| drop(self.note_use(&app.image.id)));
+        }
         if locked.pod.directory != directory {
             fs::rename(&locked.pod.directory, &directory).context(what)?;
         }
@@ -421,6 +426,20 @@ impl Store {
         let rubbish = crate::storage::staging(self.root())?;
         fs::rename(&directory, rubbish.path().join("pod")).context(what)?;
         sys::paths::remove_tree(rubbish.path()).context(what)
+    }
+
+    /// Removes what exports of pods left in those when they were killed: of pods that nobody uses at present.
+    pub(super) fn forget_sending(&self) -> Result<()> {
+        let Some(streams) = self.storage().streams() else { return Ok(()) };
+        for name in streams.unfinished()? {
+            let pod = full_uuid(&name).map_or(Ok(None), |id| self.pod(id))?;
+            if let Some(pod) = pod
+                && let Ok(Some(_locked)) = self.try_lock_pod(&pod)
+            {
+                streams.forget_sending(&name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Sees to it that the files of its roots and volumes can be reached; [`Store::begin_run`] does, too.

@@ -56,4 +56,16 @@ pub trait Streams {
     /// # Errors
     /// As for a layer. A part of it may be there then, and goes with the pod.
     fn receive_part(&self, pod: &str, part: Part<'_>, source: Source<'_>, most: Option<u64>) -> Result<()>;
+
+    /// The names of the pods of which something is being sent or received, or was when a command was killed.
+    ///
+    /// # Errors
+    /// The backend fails.
+    fn unfinished(&self) -> Result<Vec<String>>;
+
+    /// Removes what a killed command left of sending what a pod has. The caller keeps others from sending it.
+    ///
+    /// # Errors
+    /// The backend fails.
+    fn forget_sending(&self, pod: &str) -> Result<()>;
 }

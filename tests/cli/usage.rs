@@ -54,7 +54,7 @@ fn every_command_has_a_help_that_lists_its_options() {
         ("list", vec!["-H"]),
         ("manifest", vec!["<POD>"]),
         ("destroy", vec!["<POD>..."]),
-        ("gc", vec![]),
+        ("gc", vec!["--images", "--older"]),
     ];
     let top = jetpack.run(["--help"]).success().stdout;
     let commands = top.split("\nCommands:\n").nth(1).and_then(|t| t.split("\n\n").next()).expect("the commands");

@@ -77,6 +77,28 @@ fn two_images() -> Result<Jetpack, String> {
 }
 
 #[test]
+fn what_a_killed_export_of_a_pod_left_is_collected() {
+    let jetpack = or_skip!(super::pods("zfs"));
+    let prepare = || jetpack.run(["prepare", "busybox-base"]).success().stdout.trim().to_owned();
+    let (one, other) = (prepare(), prepare());
+    let pods = format!("{}/pods", jetpack.dataset().expect("a dataset"));
+    let left = |pod: &str| format!("{pods}/{pod}/app.busybox-base@sent");
+    for pod in [&one, &other] {
+        zfs(&["snapshot", &left(pod)]);
+    }
+    // One that is being exported keeps its own.
+    let lock = fs::File::open(jetpack.store().join("state/prepared").join(&other).join("lock")).expect("a lock");
+    lock.lock().expect("it is free");
+    jetpack.run(["gc"]).success();
+    let found = || zfs(&["list", "-H", "-t", "snapshot", "-o", "name", "-r", &pods]);
+    assert!(!found().contains(&left(&one)) && found().contains(&left(&other)), "{}", found());
+    drop(lock);
+    jetpack.run(["gc"]).success();
+    assert!(!found().contains("@sent"), "{}", found());
+    jetpack.run(["destroy", &one, &other]).success();
+}
+
+#[test]
 fn images_move_whole_and_as_increments_and_can_move_on() {
     let here = or_skip!(two_images());
     let base = package(&here, &["busybox-base"], "base");

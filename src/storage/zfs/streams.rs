@@ -88,6 +88,25 @@ impl Streams for Zfs {
         self.mount(&dataset, &place)?;
         check_place(&place)
     }
+
+    fn unfinished(&self) -> Result<Vec<String>> {
+        let pods = self.pods();
+        let snapshots = self.command.tree(&pods)?.into_iter().filter(|[name, ..]| is_sent(name));
+        let pod = |[name, ..]: [String; 3]| Some(name.strip_prefix(&pods)?.split('/').nth(1)?.to_owned());
+        let mut found: Vec<String> = snapshots.filter_map(pod).collect();
+        found.dedup();
+        Ok(found)
+    }
+
+    fn forget_sending(&self, pod: &str) -> Result<()> {
+        let all = self.command.tree(&self.pod(pod))?;
+        all.iter().filter(|[name, ..]| is_sent(name)).try_for_each(|[name, ..]| self.command.destroy(name))
+    }
+}
+
+/// Whether a name is that of the snapshot of something sent.
+fn is_sent(name: &str) -> bool {
+    name.split_once('@').is_some_and(|(_, snapshot)| snapshot == SENT)
 }
 
 /// Checks that a dataset from elsewhere has its files where they belong: in a directory, which is no link.
