@@ -214,3 +214,34 @@ fn a_signature_that_comes_later_is_kept_and_goes_where_the_image_goes() {
     new.run(["export", "--flat", NAME, text(&flat)]).success();
     assert!(!new.path("flat.aci.asc").exists());
 }
+
+/// What runs on hosts without GnuPG, by tests/freebsd/trust.sh, too.
+#[test]
+fn signatures_that_were_made_beforehand() {
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/freebsd/signed");
+    let image = made.join("app.tar.gz");
+    let jetpack = Jetpack::fake();
+    let keys = jetpack.path("jetpack/trustedkeys/prefix.d/example.com");
+    fs::create_dir_all(&keys).expect("a directory");
+    let import = |signature: &str| jetpack.run(["import", "--sig", text(&made.join(signature)), text(&image)]);
+    for (name, bad) in [
+        ("rsa", None),
+        ("ed25519", None),
+        ("nistp256", None),
+        ("subkey", None),
+        ("expired", Some("the key expired on 2024-06-01")),
+        ("revoked", Some("the key was revoked (")),
+    ] {
+        let key = made.join(format!("{name}.key"));
+        let shown = jetpack.run(["trust", "--root", text(&key)]).failure(125);
+        let fingerprint = shown.lines().find_map(|line| line.strip_prefix("key        ")).expect("a fingerprint");
+        fs::copy(&key, keys.join(fingerprint.to_lowercase())).expect("a key");
+        match (import(&format!("{name}.asc")), bad) {
+            (output, None) => drop(output.success()),
+            (output, Some(why)) => assert!(output.failure(125).contains(why), "{name}"),
+        }
+    }
+    for (name, why) in [("other", "of other data"), ("sha1", "uses SHA1"), ("text", "no signature of a file")] {
+        assert!(import(&format!("{name}.asc")).failure(125).contains(why), "{name}");
+    }
+}

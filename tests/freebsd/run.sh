@@ -711,10 +711,14 @@ everything_removed() {
 . "$here/tests/freebsd/jails.sh"
 # shellcheck source=tests/freebsd/fetch.sh
 . "$here/tests/freebsd/fetch.sh"
+# shellcheck source=tests/freebsd/trust.sh
+. "$here/tests/freebsd/trust.sh"
 
 uname -a
 check 'an image made of /rescue' image_of_rescue
 check 'a store, and images in it' store_and_import
+check 'images that are signed' signed_images
+check 'signatures that are not good' bad_signatures
 check 'user and arguments' user_and_arguments
 check 'what a jail sees' isolation
 check 'a devfs ruleset without rules is refused' ruleset_must_have_rules
