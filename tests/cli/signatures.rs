@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::versioned;
 use crate::support::archive::compressed;
 use crate::support::command::{Jetpack, or_skip};
-use crate::support::gpg::Gpg;
+use crate::support::gpg::{Gpg, made_beforehand, place_key, shown_fingerprint};
 
 const NAME: &str = "example.com/app";
 
@@ -80,10 +80,9 @@ fn what_is_wrong_is_said_and_nothing_is_kept() {
         trust(&jetpack, &gpg, user, NAME);
     }
     gpg.revoke(&lost);
-    let known = jetpack.path(&format!("jetpack/trustedkeys/prefix.d/example.com,app/{}", lost.to_lowercase()));
-    fs::write(&known, gpg.export("Lost")).expect("the key as it is now");
-    let expired = known.with_file_name(old.to_lowercase());
-    fs::write(&expired, gpg.export("Old")).expect("an expired key");
+    let keys = jetpack.path("jetpack/trustedkeys/prefix.d/example.com,app");
+    place_key(&keys, &lost, &gpg.export("Lost"));
+    place_key(&keys, &old, &gpg.export("Old"));
     let signatures = [
         ("Mallory", fs::read(gpg.sign("Mallory", &file, &[])).expect("it"), "is not trusted".to_owned()),
         (
@@ -218,12 +217,10 @@ fn a_signature_that_comes_later_is_kept_and_goes_where_the_image_goes() {
 /// What runs on hosts without GnuPG, by tests/freebsd/trust.sh, too.
 #[test]
 fn signatures_that_were_made_beforehand() {
-    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/freebsd/signed");
-    let image = made.join("app.tar.gz");
+    let image = made_beforehand("app.tar.gz");
     let jetpack = Jetpack::fake();
     let keys = jetpack.path("jetpack/trustedkeys/prefix.d/example.com");
-    fs::create_dir_all(&keys).expect("a directory");
-    let import = |signature: &str| jetpack.run(["import", "--sig", text(&made.join(signature)), text(&image)]);
+    let import = |signature: &str| jetpack.run(["import", "--sig", text(&made_beforehand(signature)), text(&image)]);
     for (name, bad) in [
         ("rsa", None),
         ("ed25519", None),
@@ -232,10 +229,8 @@ fn signatures_that_were_made_beforehand() {
         ("expired", Some("the key expired on 2024-06-01")),
         ("revoked", Some("the key was revoked (")),
     ] {
-        let key = made.join(format!("{name}.key"));
-        let shown = jetpack.run(["trust", "--root", text(&key)]).failure(125);
-        let fingerprint = shown.lines().find_map(|line| line.strip_prefix("key        ")).expect("a fingerprint");
-        fs::copy(&key, keys.join(fingerprint.to_lowercase())).expect("a key");
+        let key = made_beforehand(&format!("{name}.key"));
+        place_key(&keys, &shown_fingerprint(&jetpack, &key), &fs::read(&key).expect("a key"));
         match (import(&format!("{name}.asc")), bad) {
             (output, None) => drop(output.success()),
             (output, Some(why)) => assert!(output.failure(125).contains(why), "{name}"),

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::command::{Jetpack, or_skip};
-use crate::support::gpg::Gpg;
+use crate::support::gpg::{Gpg, place_key};
 use crate::support::pty::Terminal;
 
 fn text(path: &Path) -> &str {
@@ -34,7 +34,7 @@ fn keys_are_listed_and_removed() {
     let file = place.join(alice.to_lowercase());
     assert!(fs::read_to_string(&file).expect("a key").contains("-----BEGIN PGP PUBLIC KEY BLOCK-----"));
     assert_eq!(fs::metadata(&file).expect("it").permissions().mode() & 0o777, 0o644);
-    fs::write(place.join(old.to_lowercase()), gpg.export("Old")).expect("an expired key");
+    place_key(&place, &old, &gpg.export("Old"));
     let rows = jetpack.run(["trust", "-H"]).success().stdout;
     let rows: Vec<Vec<&str>> = rows.lines().map(|row| row.split_whitespace().collect()).collect();
     assert_eq!((rows.len(), &rows[0][..3]), (3, &[&*alice, "(all)", "good"][..]), "{rows:?}");
@@ -67,8 +67,7 @@ fn an_empty_file_takes_the_vendors_key_away() {
     let share = jetpack.path("share");
     jetpack.configure(&format!("path.share = {}\n", share.display()));
     let place = share.join("trustedkeys/root.d");
-    fs::create_dir_all(&place).expect("a directory");
-    fs::write(place.join(vendor.to_lowercase()), gpg.export("Vendor")).expect("a key");
+    place_key(&place, &vendor, &gpg.export("Vendor"));
     assert_eq!((&listed(&jetpack)[0]["owner"], &listed(&jetpack)[0]["state"]), (&"vendor".into(), &"good".into()));
     let said = jetpack.run(["-v", "untrust", &vendor]).success().stderr;
     assert!(said.contains(&format!("key {vendor} is the vendor's: ")), "{said}");

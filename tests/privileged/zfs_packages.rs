@@ -8,6 +8,7 @@ use super::images::{Image, NAME, shell};
 use super::zfs::{datasets, zfs};
 use crate::support::archive::{Archive, compressed};
 use crate::support::command::{Jetpack, Output, destroy_dataset, or_skip, pool};
+use crate::support::gpg::{Gpg, made_beforehand, trust};
 
 fn import(jetpack: &Jetpack, path: &Path) -> Output {
     jetpack.run(["--insecure-options".as_ref(), "image".as_ref(), "import".as_ref(), path.as_os_str()])
@@ -271,6 +272,68 @@ fn other_kinds_of_store_take_no_packages_and_say_what_they_take() {
     let said = there.run(["import".as_ref(), path.as_os_str()]).failure(125);
     assert!(said.contains(" is not signed\nhelp: "), "{said}");
     assert_eq!(datasets(&there), ["images", "pods"]);
+}
+
+#[test]
+fn signatures_of_archives_come_along() {
+    let here = or_skip!(super::pods("zfs"));
+    trust(&here, &["--root"], &made_beforehand("rsa.key"));
+    let [signature, archive] = ["rsa.asc", "app.tar.gz"].map(made_beforehand);
+    let words = ["import", "--sig", signature.to_str().expect("plain"), archive.to_str().expect("plain")];
+    let id = here.run(words).success().stdout;
+    let signed = package(&here, &[id.trim()], "signed");
+    let mut files = files(&signed);
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["jetpack.json", "image.aci", "image.aci.asc", "tree.zfs"]);
+    let there = or_skip!(Jetpack::on_another_host());
+    let signer = |jetpack: &Jetpack| record(jetpack, id.trim())["trust"]["signed"][0]["user_id"].clone();
+    // Whose key is not trusted there has signed nothing.
+    let said = import(&there, &signed).success().stderr;
+    assert!(said.contains("is not trusted; it is not kept"), "{said}");
+    assert_eq!(signer(&there), serde_json::Value::Null);
+    there.run(["destroy-image", id.trim()]).success();
+    trust(&there, &["--prefix", "example.com/app"], &made_beforehand("rsa.key"));
+    let said = import(&there, &signed).success().stderr;
+    assert!(!said.contains("it is not kept"), "{said}");
+    assert_eq!(signer(&there), "rsa <rsa@example.com>");
+    let back = there.path("back");
+    there.run(["export", id.trim(), back.to_str().expect("plain")]).success();
+    assert_eq!(fs::read(there.path("back.asc")).expect("it"), fs::read(&signature).expect("it"));
+    there.run(["destroy-image", id.trim()]).success();
+    files[2].1 = fs::read(made_beforehand("other.asc")).expect("a signature of something else");
+    let said = import(&there, &there.file("changed", &packed(&files))).success().stderr;
+    assert!(said.contains("; it is not kept"), "{said}");
+    assert_eq!(record(&there, id.trim())["trust"], "unsigned");
+}
+
+#[test]
+fn packages_are_signed_as_files_are() {
+    let gpg = or_skip!(Gpg::new());
+    let fingerprint = gpg.key("Mover", "ed25519", "sign", "0", &[]);
+    let here = or_skip!(super::pods("zfs"));
+    let there = or_skip!(Jetpack::on_another_host());
+    let key = there.file("key", &gpg.export("Mover"));
+    let prepared = here.run(["-q", "prepare", "busybox-base"]).success().stdout;
+    let [image, pod] = [("busybox-base", "image"), (prepared.trim(), "pod")].map(|(what, name)| {
+        let package = package(&here, &[what], name);
+        gpg.sign("Mover", &package, &[]);
+        package
+    });
+    let taken = |path: &Path| there.run(["import".as_ref(), path.as_os_str()]);
+    trust(&there, &["--prefix", "busybox-base"], &key);
+    taken(&image).success();
+    assert_eq!(record(&there, "busybox-base")["trust"]["signed"][0]["fingerprint"], fingerprint);
+    // It is one of the package, and none of the archive.
+    let back = there.path("back");
+    there.run(["export", "busybox-base", back.to_str().expect("plain")]).success();
+    assert!(!there.path("back.asc").exists());
+    let said = taken(&pod).failure(125);
+    assert!(said.contains("the signature does not count for a pod: Mover (key "), "{said}");
+    assert!(said.contains("`jetpack trust --root "), "{said}");
+    assert_eq!(there.run(["-q", "list"]).success().stdout, "");
+    trust(&there, &["--root"], &key);
+    taken(&pod).success();
+    there.run(["destroy", prepared.trim()]).success();
 }
 
 /// Datasets in which a test prepares streams.

@@ -1,9 +1,40 @@
-//! GnuPG, by which the tests sign: another implementation than the one that verifies.
+//! GnuPG, by which the tests sign: another implementation than the one that verifies. And what it has signed beforehand.
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use super::command::Jetpack;
+
+/// A file that tests/freebsd/signed/make.sh has made.
+pub(crate) fn made_beforehand(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/freebsd/signed").join(name)
+}
+
+/// The fingerprint of the key in a file, as the command shows it.
+#[track_caller]
+pub(crate) fn shown_fingerprint(jetpack: &Jetpack, key: &Path) -> String {
+    let shown = jetpack.run(["trust".as_ref(), "--root".as_ref(), key.as_os_str()]).failure(125);
+    shown.lines().find_map(|line| line.strip_prefix("key        ")).expect("a fingerprint").to_owned()
+}
+
+/// Trusts the key in a file, for whatever `scope` says.
+#[track_caller]
+pub(crate) fn trust(jetpack: &Jetpack, scope: &[&str], key: &Path) {
+    let fingerprint = shown_fingerprint(jetpack, key);
+    let words = ["trust", "--fingerprint", &fingerprint, key.to_str().expect("a plain path")];
+    jetpack.run(words.iter().chain(scope)).success();
+}
+
+/// Puts a key into a directory of keys, past the command, which would refuse some. Whatever the umask is, nobody else can write
+/// there.
+pub(crate) fn place_key(directory: &Path, fingerprint: &str, key: &[u8]) {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).expect("a directory");
+    let file = directory.join(fingerprint.to_lowercase());
+    fs::write(&file, key).expect("a key");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("its mode");
+}
 
 /// Keys in a place of their own. The agent that holds them is ended, and the place removed, when this is dropped.
 pub(crate) struct Gpg {

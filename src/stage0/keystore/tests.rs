@@ -1,6 +1,6 @@
 use std::cell::RefCell;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 
 use sequoia_openpgp::Cert;
@@ -29,9 +29,11 @@ fn vendor(scratch: &Scratch, name: &str) -> PathBuf {
     scratch.path().join("share/trustedkeys").join(name)
 }
 
+/// Writes a file that nobody else can write, whatever the umask is.
 fn put(path: &Path, bytes: &[u8]) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
 }
 
 fn name(text: &str) -> AcIdentifier {
