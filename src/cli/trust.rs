@@ -29,10 +29,10 @@ pub(super) struct Trust {
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<AcIdentifier>,
     /// Trust the key of this fingerprint without asking, and no other
-    #[arg(long, value_name = "FINGERPRINT", requires = "key")]
+    #[arg(long, value_name = "FINGERPRINT")]
     fingerprint: Option<Fingerprint>,
     /// Print no head line
-    #[arg(short = 'H')]
+    #[arg(short = 'H', conflicts_with_all = ["root", "prefix", "fingerprint", "key"])]
     bare: bool,
     /// A file with the key, armored or not, or - for standard input
     #[arg(value_name = "KEY")]
@@ -65,11 +65,13 @@ impl Trust {
             None => self.root.then_some(Scope::Root),
         };
         match (scope, self.key.as_deref()) {
+            (None, None) if self.fingerprint.is_some() => return Err(Error::new("no key is given").help(WHICH)),
             (None, None) => self.list(host)?,
             (Some(scope), Some(location)) => self.add(host, &scope, location)?,
             (None, Some(name)) if Path::new(name).exists() || name.contains("://") => {
-                return Err(Error::new(format!("cannot tell for which images the key in {name} is to be trusted"))
-                    .help("say --prefix NAME, or --root for all"));
+                return Err(
+                    Error::new(format!("cannot tell for which images the key in {name} is to be trusted")).help(WHICH)
+                );
             }
             (None, Some(name)) => {
                 let what = || format!("cannot trust a key for {name}");
@@ -181,6 +183,9 @@ impl Authority for Host {
         Host::warn(self, text);
     }
 }
+
+const WHICH: &str =
+    "`jetpack trust --prefix NAME FILE` takes a key from a file, and --root in its place means all images";
 
 /// A key that is trusted from now on, for programs.
 #[derive(Debug, Serialize)]

@@ -275,7 +275,10 @@ impl Store {
         staging: &Staging,
     ) -> Result<Image> {
         let what = || format!("cannot keep the signature of image {}", image.id.short());
-        let (Trust::Unsigned, Some(signature)) = (&image.record.trust, verified.signature()) else { return Ok(image) };
+        let signature = match (&image.record.trust, verified.signature()) {
+            (Trust::Unsigned | Trust::Built, Some(signature)) => signature,
+            (Trust::Signed(_), _) | (_, None) => return Ok(image),
+        };
         let _lock = self.change_images()?;
         let new = record(verified, unpacked);
         let record = Record {

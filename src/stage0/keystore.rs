@@ -74,19 +74,36 @@ fn create(path: &Path, origin: &str) -> Result<File> {
     File::options().read(true).write(true).create_new(true).open(path).context(what)
 }
 
-/// A stream that is written into a file while it is read.
+/// A stream that is written into a file while it is read. Where that fails, it ends, and the error is kept.
 struct Tee<'a, R> {
     source: R,
     file: &'a File,
     size: u64,
+    error: Option<std::io::Error>,
 }
 
-impl<R: Read> Read for Tee<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+impl<R: Read> Tee<'_, R> {
+    fn pass(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.source.read(buffer)?;
         self.file.write_all(&buffer[..count])?;
         self.size += count as u64;
         Ok(count)
+    }
+}
+
+impl<R: Read> Read for Tee<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.error.is_some() {
+            return Ok(0);
+        }
+        match self.pass(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                self.error = Some(error);
+                Ok(0)
+            }
+            passed => passed,
+        }
     }
 }
 
@@ -178,9 +195,10 @@ impl Verified {
             return Ok(Verified::of(Download::copy(source, path, origin)?, Trust::Unsigned));
         };
         let file = create(path, origin)?;
-        let mut tee = Tee { source, file: &file, size: 0 };
+        let mut tee = Tee { source, file: &file, size: 0, error: None };
         let judged = signers(signature, &mut tee, check.keys, check.name)?;
-        let size = tee.size;
+        let (size, error) = (tee.size, tee.error.take());
+        error.map_or(Ok(()), Err).context(|| format!("cannot copy {origin} into the store"))?;
         Verified::judged(Download { file, origin: origin.to_owned(), size }, judged, signature, check)
     }
 

@@ -147,13 +147,20 @@ fn usage_says_what_is_missing() {
     let jetpack = Jetpack::fake();
     let key = jetpack.file("key.asc", b"words");
     let said = jetpack.run(["trust", text(&key)]).failure(125);
-    assert!(said.ends_with("help: say --prefix NAME, or --root for all\n"), "{said}");
+    assert!(said.ends_with(" and --root in its place means all images\n"), "{said}");
     let said = jetpack.run(["trust", "--root", text(&key)]).failure(125);
     let expected = format!("jetpack: cannot read the keys in {}: it is nothing of OpenPGP\n", key.display());
     assert_eq!(said, expected);
-    for arguments in
-        [&["trust", "--root"][..], &["trust", "--root", "--prefix", "a", "x"], &["untrust"], &["untrust", "12"]]
-    {
+    let some = "00".repeat(20);
+    let wrong: [&[&str]; 6] = [
+        &["trust", "--root"],
+        &["trust", "--fingerprint", &some],
+        &["trust", "--root", "--prefix", "a", "x"],
+        &["trust", "-H", "--root", "x"],
+        &["untrust"],
+        &["untrust", "12"],
+    ];
+    for arguments in wrong {
         jetpack.run(arguments).failure(125);
     }
     // What others can write is not believed.

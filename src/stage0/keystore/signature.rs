@@ -25,6 +25,7 @@ use super::fingerprint::Fingerprint;
 use super::key::{plain, primary_user_id, reason, seconds, shown};
 use super::places::Keys;
 use super::signer::Signer;
+use crate::appc::AcIdentifier;
 use crate::error::{Context, Error, Result};
 
 /// The longest file of signatures that is read, in bytes.
@@ -72,27 +73,31 @@ impl Signature {
         &self.origin
     }
 
-    /// Whether none of `keys` can have made any of the signatures.
-    pub fn is_by_nobody_of(&self, keys: &Keys) -> bool {
+    /// Whether none of the keys that are trusted for images called `name` can have made any of the signatures, so that it is
+    /// of no use to look at what is signed.
+    pub fn is_by_nobody_of(&self, keys: &Keys, name: &AcIdentifier) -> bool {
         let made = |cert: &Cert| cert.keys().any(|key| self.issuers.iter().any(|i| i.aliases(key.key().key_handle())));
-        !keys.trusted.iter().any(|trusted| made(trusted.key.cert()))
+        !keys.trusted.iter().any(|trusted| trusted.scope.covers(name) && made(trusted.key.cert()))
     }
 
     /// Reads `data` to its end and says of each signature whether it is a good one of it by one of `keys`.
     ///
     /// # Errors
     /// `data` cannot be read.
-    pub(super) fn verify(&self, data: impl Read + Send + Sync, keys: &Keys) -> Result<Vec<Verdict>> {
-        let what = || format!("cannot verify the signature {}", self.origin);
+    pub(super) fn verify(&self, mut data: impl Read + Send + Sync, keys: &Keys) -> Result<Vec<Verdict>> {
         let certs: Vec<Cert> = keys.merged()?.iter().map(|key| key.cert().clone()).collect();
-        let helper = Helper { certs, verdicts: Vec::new() };
+        let verdicts =
+            self.verdicts(&mut data, certs).unwrap_or_else(|error| vec![Err(Fault::Malformed(plain(&error)))]);
+        // Where no signature needs a hash, not all was read.
+        io::copy(&mut data, &mut io::sink()).context(|| format!("cannot verify the signature {}", self.origin))?;
+        Ok(verdicts)
+    }
+
+    fn verdicts(&self, data: impl Read + Send + Sync, certs: Vec<Cert>) -> openpgp::Result<Vec<Verdict>> {
         let policy = StandardPolicy::new();
-        let builder = DetachedVerifierBuilder::from_bytes(&self.packets).context(what)?;
-        let mut verifier = builder.with_policy(&policy, None, helper).context(what)?;
-        let mut data = data;
-        verifier.verify_reader(&mut data).context(what)?;
-        // Where no signature needs a hash, nothing was read.
-        io::copy(&mut data, &mut io::sink()).context(what)?;
+        let builder = DetachedVerifierBuilder::from_bytes(&self.packets)?;
+        let mut verifier = builder.with_policy(&policy, None, Helper { certs, verdicts: Vec::new() })?;
+        verifier.verify_reader(data)?;
         Ok(verifier.into_helper().verdicts)
     }
 }

@@ -191,6 +191,33 @@ fn what_is_no_signature_is_refused_before_anything_is_read() {
     }
 }
 
+/// Gives some bytes and then fails.
+struct Broken(usize);
+
+impl Read for Broken {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = buffer.len().min(self.0);
+        self.0 -= count;
+        if count == 0 { Err(std::io::Error::other("the wire is cut")) } else { Ok(count) }
+    }
+}
+
+#[test]
+fn a_source_that_fails_is_no_matter_of_signatures() {
+    let scratch = Scratch::new();
+    let (alice, keys) = (plain_key("Alice"), Keys::default());
+    let signature = Signature::read(&*plainly(&alice, DATA), "x.aci.asc").unwrap();
+    // What ends early is not imported even where a bad signature is gone over.
+    let policy = Policy { allow_unsigned: true, allow_bad: true };
+    let warn = |text: &str| panic!("{text}");
+    let check = Check { name: None, signature: Some(&signature), keys: &keys, policy, warn: &warn };
+    for length in [0, 100, 1_000_000] {
+        let place = scratch.path().join(length.to_string());
+        let error = Verified::copy(&mut Broken(length), &place, "x.aci", &check).unwrap_err();
+        assert_eq!(error.one_line(), "cannot copy x.aci into the store: the wire is cut");
+    }
+}
+
 #[test]
 fn a_prefix_ends_where_a_part_of_a_name_ends() {
     for (scope, image, covers) in [
@@ -311,7 +338,7 @@ fn local_files_stand_for_the_vendors_and_empty_ones_take_them_away() {
     // Whose signature it was is still known, and so is what would trust it again.
     let keys = keystore.load().unwrap();
     let signature = Signature::read(&*plainly(&cert, DATA), "x.asc").unwrap();
-    assert!(signature.is_by_nobody_of(&keys));
+    assert!(signature.is_by_nobody_of(&keys, &name("example.com/a")));
     let check =
         Check { name: None, signature: Some(&signature), keys: &keys, policy: Policy::default(), warn: &|_| () };
     let error = Verified::copy(&mut &*DATA, &scratch.path().join("copy"), "x", &check).unwrap_err();
@@ -320,7 +347,7 @@ fn local_files_stand_for_the_vendors_and_empty_ones_take_them_away() {
     assert!(error.help_line().unwrap().contains(&again), "{error:?}");
     keystore.trust(&prefix("example.com/a"), &as_key(&cert)).unwrap();
     assert_eq!(load(), [(a, Owner::Local)]);
-    assert!(!signature.is_by_nobody_of(&keystore.load().unwrap()));
+    assert!(!signature.is_by_nobody_of(&keystore.load().unwrap(), &name("example.com/a")));
     // What is only local goes.
     let own = plain_key("Own");
     let own_file = keystore.trust(&prefix("b"), &as_key(&own)).unwrap();
