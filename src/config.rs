@@ -40,6 +40,7 @@ const MOUNTPOINT: &str = "root.zfs.mountpoint";
 const DNS_SERVERS: &str = "ace.dns-servers";
 const NAME_PREFIX: &str = "jail.namePrefix";
 const TIMEOUT: &str = "fetch.timeout";
+const FETCH_MAX_SIZE: &str = "fetch.max-size";
 const MAX_SIZE: &str = "images.max-size";
 
 /// Where a value comes from; a later one is over an earlier one.
@@ -114,6 +115,7 @@ pub struct Config {
     net: NetKind,
     compression: CompressionKind,
     fetch_timeout: Duration,
+    fetch_max_size: Option<u64>,
     max_size: Option<u64>,
 }
 
@@ -156,6 +158,7 @@ impl Config {
             net: NetKind::None,
             compression: CompressionKind::Xz,
             fetch_timeout: Duration::ZERO,
+            fetch_max_size: None,
             max_size: None,
         };
         config.check()?;
@@ -182,7 +185,8 @@ impl Config {
             self.compression = compression;
         }
         self.fetch_timeout = self.checked_timeout()?;
-        self.max_size = self.checked_max_size()?;
+        self.fetch_max_size = self.checked_size(FETCH_MAX_SIZE)?;
+        self.max_size = self.checked_size(MAX_SIZE)?;
         self.check_dns_servers()?;
         self.check_name_prefix()
     }
@@ -195,10 +199,10 @@ impl Config {
         seconds.map(Duration::from_secs).ok_or_else(wrong)
     }
 
-    fn checked_max_size(&self) -> Result<Option<u64>, Error> {
-        let Some(text) = self.get(MAX_SIZE) else { return Ok(None) };
-        let not = self.unless_secret(MAX_SIZE, &format!("not {text:?}"));
-        size(text).map(Some).map_err(|why| self.wrong(MAX_SIZE, format!("{MAX_SIZE} must be a size: {why}{not}")))
+    fn checked_size(&self, key: &'static str) -> Result<Option<u64>, Error> {
+        let Some(text) = self.get(key) else { return Ok(None) };
+        let not = self.unless_secret(key, &format!("not {text:?}"));
+        size(text).map(Some).map_err(|why| self.wrong(key, format!("{key} must be a size: {why}{not}")))
     }
 
     fn check_dns_servers(&self) -> Result<(), Error> {
@@ -336,6 +340,11 @@ impl Config {
     /// `fetch.timeout`: how long a server may take to answer, and to go on.
     pub fn fetch_timeout(&self) -> Duration {
         self.fetch_timeout
+    }
+
+    /// `fetch.max-size`: the most bytes that an archive may have as it comes; what the disk has room for where it is unset.
+    pub fn fetch_max_size(&self) -> Option<u64> {
+        self.fetch_max_size
     }
 
     /// `images.max-size`: the most bytes that an image may have, decompressed and with what its files have of holes; no limit

@@ -255,13 +255,11 @@ impl Host {
     fn web(&self) -> Result<Web> {
         let what = || "cannot read the configuration";
         let insecure = |option| self.global.insecure_options.contains(&option);
-        let max_size = self.config.get("fetch.max-size").map(size::size).transpose();
-        let max_size = max_size.map_err(|why| Error::with_source("cannot use fetch.max-size", why)).context(what)?;
         Ok(Web::new(Settings {
             http: insecure(Insecure::Http) || self.config.flag("allow.http").context(what)?,
             any_certificate: insecure(Insecure::Tls),
             timeout: self.config.fetch_timeout(),
-            max_size,
+            max_size: self.config.fetch_max_size(),
         }))
     }
 

@@ -242,7 +242,7 @@ impl<'a> Fetcher<'a> {
     fn introduce(&self, signature: &Signature, expected: Expected<'_>) -> Result<()> {
         let name = expected.reference.map(ImageRef::name).or(expected.name);
         let (Some(name), false) = (name, self.policy.allow_bad) else { return Ok(()) };
-        if !signature.is_by_nobody_of(&self.authority.keys()?) {
+        if !signature.is_by_nobody_of(&self.authority.keys()?, name) {
             return Ok(());
         }
         let what = || format!("the signature {} is by a key that is not trusted", signature.origin());
