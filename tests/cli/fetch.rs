@@ -290,7 +290,7 @@ fn two_that_fetch_the_same_fetch_it_once() {
 fn the_most_that_an_archive_may_have_is_a_size() {
     let (jetpack, server) = (Jetpack::fake(), publisher("1"));
     let said = server.run(&jetpack, &["-o", "fetch.max-size=much", "fetch", ACI]).failure(125);
-    assert!(said.contains("cannot use fetch.max-size: write a size such as 512M or 10G"), "{said}");
+    assert!(said.contains("fetch.max-size must be a size: write a size such as 512M or 10G"), "{said}");
     let said = server.run(&jetpack, &["-o", "fetch.max-size=1K", "fetch", ACI]).failure(125);
     assert!(said.contains("it has more than 1024 bytes"), "{said}");
     id(server.run(&jetpack, &["-o", "fetch.max-size=1M", "fetch", ACI]));
