@@ -86,8 +86,8 @@ fn an_archive_that_lies_is_an_error() {
         ("cannot fetch", |_| cut()),
         ("invalid HTTP", |out| out.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")),
         ("cannot fetch", |out| endless(out, "HTTP/1.1 200 OK\r\nX-A: ")),
-        ("it has more than 262144 bytes", |out| endless(out, "HTTP/1.1 200 OK\r\n\r\n")),
-        ("it has more than 262144 bytes", |out| {
+        ("it has more than 1048576 bytes", |out| endless(out, "HTTP/1.1 200 OK\r\n\r\n")),
+        ("it has more than 1048576 bytes", |out| {
             endless(out, "HTTP/1.1 200 OK\r\nContent-Length: 9000000000000000\r\n\r\n")
         }),
         ("503 Service Unavailable", |out| reply(out, "503 Service Unavailable", "", b"")),

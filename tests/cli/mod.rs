@@ -15,6 +15,7 @@ mod export;
 mod fetch;
 mod fetch_bad_servers;
 mod fetch_resume;
+mod fetch_signed;
 mod gc;
 mod hostile;
 mod images;
