@@ -3,6 +3,7 @@
 #   make            build the release executable
 #   make demo       build an image and run a pod from it (needs root)
 #   make check      run every test there is
+#   make fuzz       try inputs made by chance on what reads archives and manifests, for a minute
 #   make install    into PREFIX (/usr/local), below DESTDIR; `prefix=` is understood too
 #   make uninstall  remove what install put there; jetpack.conf stays
 #   make clean      remove what was built
@@ -20,6 +21,9 @@ demo:
 check:
 	@sh tests/check.sh
 
+fuzz:
+	@sh tests/fuzz.sh
+
 install:
 	@sh conf/install.sh install "$(prefix)" "$(DESTDIR)"
 
@@ -29,4 +33,4 @@ uninstall:
 clean:
 	@sh conf/build.sh --clean
 
-.PHONY: all demo check install uninstall clean
+.PHONY: all demo check fuzz install uninstall clean
