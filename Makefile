@@ -3,6 +3,7 @@
 #   make            build the release executable
 #   make demo       build an image and run a pod from it (needs root)
 #   make check      run every test there is
+#   make bench      measure beside other programs that do the same (needs root)
 #   make fuzz       try inputs made by chance on what reads archives and manifests, for a minute
 #   make install    into PREFIX (/usr/local), below DESTDIR; `prefix=` is understood too
 #   make uninstall  remove what install put there; jetpack.conf stays
@@ -21,6 +22,9 @@ demo:
 check:
 	@sh tests/check.sh
 
+bench:
+	@sh tests/bench/run.sh
+
 fuzz:
 	@sh tests/fuzz.sh
 
@@ -33,4 +37,4 @@ uninstall:
 clean:
 	@sh conf/build.sh --clean
 
-.PHONY: all demo check fuzz install uninstall clean
+.PHONY: all demo check bench fuzz install uninstall clean
