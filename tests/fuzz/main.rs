@@ -14,7 +14,7 @@ mod manifests;
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a target has where nobody says: enough to find what has become wrong at large.
@@ -172,7 +172,10 @@ fn attempt(name: &str, target: &mut impl Target, input: &[u8]) -> String {
         Err(_) => "panics",
     };
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    let path: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}-{since}"));
+    // Tests may run on another host than the one that built them.
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let directory = if built.is_dir() { built.to_path_buf() } else { std::env::temp_dir() };
+    let path = directory.join(format!("fuzz-{name}-{since}"));
     std::fs::write(&path, input).expect("the input is kept");
     panic!("an input {failure}; try it again with JETPACK_FUZZ_INPUT={} and the test {name}", path.display());
 }
