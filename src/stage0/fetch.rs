@@ -179,6 +179,10 @@ impl<'a> Fetcher<'a> {
         match (known, terms.pull) {
             (Some((_, image)), Pull::New | Pull::Never) => Ok(Got::Known(Box::new(image))),
             (None, Pull::Never) => Err(not_here(url.as_str())),
+            // What was let in before may have to be signed now. Then it has to come again, to be verified.
+            (Some((_, image)), _) if terms.signature.is_some() || !self.would_let_in(&image)? => {
+                self.download(place, entry, None, terms).context(|| format!("cannot fetch {url}"))
+            }
             (known, _) => self.download(place, entry, known, terms).context(|| format!("cannot fetch {url}")),
         }
     }
@@ -254,6 +258,11 @@ impl<'a> Fetcher<'a> {
         let image = self.store.whole_image(&known.id).ok()??;
         expected.check(&image.id, &image.manifest).ok()?;
         Some((known.validators, image))
+    }
+
+    /// Whether an image of the store could be imported today, if it came as it did.
+    fn would_let_in(&self, image: &Image) -> Result<bool> {
+        Ok(image.record.trust.still_holds(&image.manifest.name, &self.authority.keys()?, self.policy))
     }
 
     /// Imports what was got.

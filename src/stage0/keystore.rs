@@ -119,6 +119,15 @@ pub enum Trust {
     Signed(Vec<Signer>),
 }
 
+impl Trust {
+    /// Whether an image called `name` that came to be trusted so would be let in again today.
+    pub(super) fn still_holds(&self, name: &AcIdentifier, keys: &Keys, policy: Policy) -> bool {
+        let Trust::Signed(signers) = self else { return policy.allow_unsigned };
+        let counts = |trusted: &Trusted| trusted.scope.covers(name) && trusted.key.validity() == Validity::Good;
+        policy.allow_bad || signers.iter().any(|signer| keys.scopes(&signer.fingerprint).any(counts))
+    }
+}
+
 /// What the person and the configuration allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {

@@ -227,3 +227,44 @@ fn what_is_to_run_is_fetched_unless_that_is_forbidden() {
     run(&server, &jetpack, &["prepare", "example.com/a"]).success();
     assert_eq!(server.urls(), [""; 0]);
 }
+
+#[test]
+fn what_was_let_in_once_is_verified_when_it_is_asked_for_again() {
+    let gpg = or_skip!(Gpg::new());
+    let jetpack = Jetpack::fake();
+    let publisher = Publisher::new(&gpg).unsigned("example.com/a", "").signed(&jetpack, "example.com/b", "");
+    let of_other_data = jetpack.file("other.asc", &publisher.files["https://example.com/files/example.com/b.aci.asc"]);
+    let aci = "https://example.com/files/example.com/a.aci";
+    let (unsigned, bare) = (publisher.files.clone(), Publisher { gpg: &gpg, files: publisher.files.clone() }.serve());
+    let archive = jetpack.file("a.aci", &unsigned[aci]);
+    trust(&gpg, &jetpack);
+    let sure = ["--insecure-options", "image", "import", aci];
+    run(&bare, &jetpack, &sure).success();
+    // It is here, and has not changed; but nobody has said now that it needs no signature.
+    for words in [&["import", aci][..], &["fetch", "--pull", "always", "example.com/a"]] {
+        let said = run(&bare, &jetpack, words).failure(125);
+        assert!(said.contains("a.aci.asc: 404 Not Found"), "{said}");
+    }
+    let wrong = of_other_data.to_str().expect("a plain path");
+    let said = run(&bare, &jetpack, &["-o", "allow.no-signature=on", "import", "--sig", wrong, aci]).failure(125);
+    assert!(said.contains("the signature is of other data"), "{said}");
+    run(&bare, &jetpack, &["fetch", "example.com/a"]).success();
+    bare.requests();
+    run(&bare, &jetpack, &sure).success();
+    assert_eq!(bare.urls(), [aci]);
+    // Signed, it need not come twice.
+    let mut files = unsigned;
+    let signature = fs::read(gpg.sign(ALICE, &archive, &[])).expect("a signature");
+    files.insert(format!("{aci}.asc"), signature);
+    let server = Publisher { gpg: &gpg, files }.serve();
+    run(&server, &jetpack, &["import", aci]).success();
+    let shown = jetpack.run(["show-image", "example.com/a"]).success().stdout;
+    assert!(shown.contains(&format!("by {ALICE}")), "{shown}");
+    server.requests();
+    run(&server, &jetpack, &["import", aci]).success();
+    assert_eq!(server.urls(), [aci]);
+    // Until its key is trusted no longer.
+    jetpack.run(["untrust", &gpg.fingerprint(ALICE)]).success();
+    let said = run(&server, &jetpack, &["import", aci]).failure(125);
+    assert!(said.contains("is not trusted"), "{said}");
+}
