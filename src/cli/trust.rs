@@ -14,7 +14,7 @@ use super::{Host, import, output};
 use crate::appc::{AcIdentifier, timestamp};
 use crate::error::{Context, Error, Result};
 use crate::stage0::fetch::{Authority, offer_published_keys};
-use crate::stage0::keystore::{Fingerprint, Key, Keys, MAX_KEYS, Owner, Scope, Trusted, Validity};
+use crate::stage0::keystore::{Fingerprint, Key, Keys, MAX_KEYS, Owner, Scope, Signature, Trusted, Validity};
 
 /// Trust a key, or list the keys that are trusted
 ///
@@ -110,7 +110,7 @@ impl Trust {
     fn discover(&self, host: &Host, name: &AcIdentifier) -> Result<()> {
         host.need_root()?;
         let asking = Asking { host, answer: self.answer(), added: RefCell::default() };
-        offer_published_keys(&host.web()?, &asking, name)?;
+        offer_published_keys(&host.web()?, &asking, name, None)?;
         tell(host, &asking.added.into_inner())
     }
 
@@ -130,15 +130,35 @@ fn tell(host: &Host, added: &[Added]) -> Result<()> {
 pub(super) enum Answer<'a> {
     /// The person is asked; what else could be done is said where nobody is there.
     Ask(&'a dyn Fn(&Key) -> String),
+    /// The same of keys that can have made the signature.
+    AskFor(&'a Signature, &'a dyn Fn(&Key) -> String),
     /// This one is, and no other.
     Only(&'a Fingerprint),
 }
 
 impl Answer<'_> {
-    fn wanted(&self) -> Option<&Fingerprint> {
+    fn is_about(&self, key: &Key) -> bool {
         match self {
-            Answer::Ask(_) => None,
-            Answer::Only(fingerprint) => Some(fingerprint),
+            Answer::Ask(_) => true,
+            Answer::AskFor(signature, _) => signature.may_be_by(key),
+            Answer::Only(fingerprint) => **fingerprint == key.fingerprint(),
+        }
+    }
+
+    /// What the person can do where nobody is there to be asked, if it is a matter of asking.
+    fn otherwise(&self, key: &Key) -> Option<String> {
+        match self {
+            Answer::Ask(otherwise) | Answer::AskFor(_, otherwise) => Some(otherwise(key)),
+            Answer::Only(_) => None,
+        }
+    }
+
+    /// The key that it is about, in words.
+    fn wanted(&self) -> String {
+        match self {
+            Answer::Ask(_) => "any".to_owned(),
+            Answer::AskFor(..) => "the one that made the signature".to_owned(),
+            Answer::Only(fingerprint) => fingerprint.to_string(),
         }
     }
 }
@@ -155,7 +175,7 @@ impl Authority for Asking<'_> {
         self.host.keys()
     }
 
-    fn offer(&self, name: &AcIdentifier, keys: &[u8], origin: &Url) -> Result<()> {
+    fn offer(&self, name: &AcIdentifier, keys: &[u8], origin: &Url, _: Option<&Signature>) -> Result<()> {
         let scope = Scope::Prefix(name.clone());
         self.added.borrow_mut().extend(review(self.host, &scope, (keys, origin.as_str()), self.answer)?);
         Ok(())
@@ -172,11 +192,12 @@ impl Authority for Host {
         Host::keys(self)
     }
 
-    fn offer(&self, name: &AcIdentifier, keys: &[u8], origin: &Url) -> Result<()> {
+    fn offer(&self, name: &AcIdentifier, keys: &[u8], origin: &Url, signature: Option<&Signature>) -> Result<()> {
         let otherwise =
             |key: &Key| format!("trust it first, with `jetpack trust --fingerprint {} {name}`", key.fingerprint());
         let scope = Scope::Prefix(name.clone());
-        review(self, &scope, (keys, origin.as_str()), Answer::Ask(&otherwise)).map(drop)
+        let answer = signature.map_or(Answer::Ask(&otherwise), |signature| Answer::AskFor(signature, &otherwise));
+        review(self, &scope, (keys, origin.as_str()), answer).map(drop)
     }
 
     fn warn(&self, text: &str) {
@@ -204,20 +225,33 @@ pub(super) fn review(
     (bytes, origin): (&[u8], &str),
     answer: Answer<'_>,
 ) -> Result<Vec<Added>> {
-    let wanted = answer.wanted();
     let keys = Key::read(bytes, origin)?;
+    let meant: Vec<&Key> = keys.iter().filter(|key| answer.is_about(key)).collect();
+    if meant.is_empty() {
+        let all: Vec<String> = keys.iter().map(|key| key.fingerprint().to_string()).collect();
+        return Err(Error::new(format!("{origin} holds key {}, not {}", all.join(" and key "), answer.wanted())));
+    }
+    let known = host.keystore().load().context(|| "cannot read the trusted keys")?;
     let mut added = Vec::new();
-    for key in keys.iter().filter(|key| wanted.is_none_or(|wanted| *wanted == key.fingerprint())) {
-        if !host.global.quiet || wanted.is_none() {
-            output::fields_aside(&describe(key, scope, origin));
+    for key in &meant {
+        let otherwise = answer.otherwise(key);
+        if !host.global.quiet || otherwise.is_some() {
+            output::fields_aside(&describe(key, scope, origin, &known));
         }
-        check(key)?;
+        match check(key) {
+            // Old keys stay in such files beside those that have taken their place.
+            Err(error) if meant.len() > 1 => {
+                host.warn(&error.one_line());
+                continue;
+            }
+            checked => checked?,
+        }
         if key.had_secret() {
             host.warn(&format!("{origin} holds the secret key, too; only the public one is kept"));
         }
         let question = format!("trust key {} for {scope}?", key.fingerprint());
-        if let Answer::Ask(otherwise) = answer
-            && !confirm(&question, &format!("to say yes, {}", otherwise(key)))?
+        if let Some(otherwise) = otherwise
+            && !confirm(&question, &format!("to say yes, {otherwise}"))?
         {
             continue;
         }
@@ -225,14 +259,7 @@ pub(super) fn review(
         host.note(|| format!("wrote {}", file.display()));
         added.push(Added { fingerprint: key.fingerprint(), file });
     }
-    match (added.is_empty(), wanted) {
-        (false, _) => Ok(added),
-        (true, None) => Err(Error::new("no key was trusted")),
-        (true, Some(wanted)) => {
-            let all: Vec<String> = keys.iter().map(|key| key.fingerprint().to_string()).collect();
-            Err(Error::new(format!("{origin} holds key {}, not {wanted}", all.join(" and key "))))
-        }
-    }
+    if added.is_empty() { Err(Error::new("no key was trusted")) } else { Ok(added) }
 }
 
 /// No signature of a key that is not valid would be good.
@@ -250,7 +277,7 @@ fn check(key: &Key) -> Result<()> {
     }
 }
 
-fn describe(key: &Key, scope: &Scope, origin: &str) -> Vec<(&'static str, String)> {
+fn describe(key: &Key, scope: &Scope, origin: &str, known: &Keys) -> Vec<(&'static str, String)> {
     let expires = key.expires().map_or("never".to_owned(), timestamp);
     let scope = match scope {
         Scope::Root => scope.to_string(),
@@ -265,7 +292,10 @@ fn describe(key: &Key, scope: &Scope, origin: &str) -> Vec<(&'static str, String
         ("for", scope),
     ];
     let users = key.user_ids().into_iter().map(|user| ("user", user));
-    fields.into_iter().chain(users).collect()
+    // Somebody here did not want it.
+    let revoked = known.revoked.iter().filter(|revoked| revoked.fingerprint == key.fingerprint());
+    let untrusted = revoked.map(|revoked| ("untrusted", format!("by {}", revoked.file.display())));
+    fields.into_iter().chain(users).chain(untrusted).collect()
 }
 
 fn shown(keys: &Keys) -> Vec<Shown<'_>> {

@@ -61,11 +61,12 @@ pub trait Authority {
     /// They cannot be read.
     fn keys(&self) -> Result<Keys>;
 
-    /// Offers `keys`, a file that is published at `origin` for images called `name`, to be trusted for them.
+    /// Offers `keys`, a file that is published at `origin` for images called `name`, to be trusted for them; where it is about a
+    /// signature, only those that can have made it.
     ///
     /// # Errors
-    /// It holds no key, or none is trusted in the end.
-    fn offer(&self, name: &AcIdentifier, keys: &[u8], origin: &Url) -> Result<()>;
+    /// It holds no such key, or none is trusted in the end.
+    fn offer(&self, name: &AcIdentifier, keys: &[u8], origin: &Url, signature: Option<&Signature>) -> Result<()>;
 
     /// Says something to the person.
     fn warn(&self, text: &str);
@@ -250,7 +251,7 @@ impl<'a> Fetcher<'a> {
             return Ok(());
         }
         let what = || format!("the signature {} is by a key that is not trusted", signature.origin());
-        offer_published_keys(self.web, self.authority, name).context(what)
+        offer_published_keys(self.web, self.authority, name, Some(signature)).context(what)
     }
 
     /// The image that is known to come from a URL, if the store still has it and it is what is expected.
@@ -331,11 +332,16 @@ impl Provide for Dependencies<'_> {
     }
 }
 
-/// Offers the keys that are published for images called `name`.
+/// Offers the keys that are published for images called `name`; where it is about a signature, those that can have made it.
 ///
 /// # Errors
 /// None are published, they cannot be fetched, or none is trusted in the end.
-pub fn offer_published_keys(web: &Web, authority: &dyn Authority, name: &AcIdentifier) -> Result<()> {
+pub fn offer_published_keys(
+    web: &Web,
+    authority: &dyn Authority,
+    name: &AcIdentifier,
+    signature: Option<&Signature>,
+) -> Result<()> {
     let found = discovery::find_keys(web, &ImageRef::new(name.clone(), Vec::new())?)?;
     let mut failed = Vec::new();
     for url in &found.keys {
@@ -343,7 +349,7 @@ pub fn offer_published_keys(web: &Web, authority: &dyn Authority, name: &AcIdent
             .document(url, MAX_KEYS)
             .and_then(|found| found.map_err(|why| Error::with_source(format!("cannot fetch {url}"), why)));
         match keys {
-            Ok(keys) => return authority.offer(name, &keys, url),
+            Ok(keys) => return authority.offer(name, &keys, url, signature),
             Err(error) => failed.push(error),
         }
     }

@@ -268,3 +268,21 @@ fn what_was_let_in_once_is_verified_when_it_is_asked_for_again() {
     let said = run(&server, &jetpack, &["import", aci]).failure(125);
     assert!(said.contains("is not trusted"), "{said}");
 }
+
+#[test]
+fn keys_that_did_not_make_the_signature_are_not_offered() {
+    let gpg = or_skip!(Gpg::new());
+    let jetpack = Jetpack::fake();
+    let other = gpg.key("Mallory", "ed25519", "sign", "0", &[]);
+    let mut publisher = Publisher::new(&gpg).signed(&jetpack, "example.com/a", "");
+    let foreign = gpg.export("Mallory");
+    let both = [foreign.clone(), gpg.export(ALICE)].concat();
+    publisher.files.insert(KEYS.to_owned(), both);
+    let mut wrong = Publisher { gpg: &gpg, files: publisher.files.clone() };
+    wrong.files.insert(KEYS.to_owned(), foreign);
+    let said = run(&publisher.serve(), &jetpack, &["fetch", "example.com/a"]).failure(125);
+    assert!(said.contains(&format!("trust key {} for", gpg.fingerprint(ALICE))) && !said.contains(&other), "{said}");
+    let said = run(&wrong.serve(), &jetpack, &["fetch", "example.com/a"]).failure(125);
+    let expected = format!("is not trusted: {KEYS} holds key {other}, not the one that made the signature\n");
+    assert!(said.ends_with(&expected), "{said}");
+}

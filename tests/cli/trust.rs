@@ -75,6 +75,9 @@ fn an_empty_file_takes_the_vendors_key_away() {
     assert_eq!(fs::read(&empty).expect("a file"), b"");
     assert_eq!(listed(&jetpack)[0]["state"], "untrusted");
     let key = place.join(vendor.to_lowercase());
+    // Whoever is asked is told.
+    let said = jetpack.run(["trust", "--prefix", "example.com", text(&key)]).failure(125);
+    assert!(said.contains(&format!("\nuntrusted  by {}\n", empty.display())), "{said}");
     jetpack.run(["trust", "--root", "--fingerprint", &vendor, text(&key)]).success();
     assert_eq!((&listed(&jetpack)[0]["owner"], &listed(&jetpack)[0]["state"]), (&"local".into(), &"good".into()));
 }
@@ -133,6 +136,14 @@ fn keys_that_cannot_be_good_are_refused() {
         let said = jetpack.run(["trust", "--root", "--fingerprint", fingerprint, text(&key)]).failure(125);
         assert!(said.contains(&format!("jetpack: key {fingerprint} cannot be trusted: {why}")), "{said}");
     }
+    // One that has taken the place of others stands beside them.
+    let new = gpg.key("New", "ed25519", "sign", "0", &[]);
+    let all = jetpack.file("keys.asc", &[gpg.export("Old"), gpg.export("Lost"), gpg.export("New")].concat());
+    let mut terminal = Terminal::start(&jetpack.command(["trust", "--root", text(&all)]));
+    let shown = terminal.expect(&format!("trust key {new} for images of every name? (yes/no) "));
+    assert!(shown.contains(&format!("warning: key {old} cannot be trusted: it expired on")), "{shown}");
+    terminal.send("yes\r");
+    assert_eq!(terminal.end(), (0, format!("yes\r\n{new}\r\n")));
     // A secret key is no secret any more when it is sent around, and is not kept.
     let alice = gpg.key("Alice", "ed25519", "sign", "0", &[]);
     let secret = gpg.run(&["--armor", "--export-secret-keys", "Alice"]);

@@ -22,7 +22,7 @@ use openpgp::{Cert, KeyHandle, Packet};
 
 use super::armor::dearmor;
 use super::fingerprint::Fingerprint;
-use super::key::{plain, primary_user_id, reason, seconds, shown};
+use super::key::{Key, plain, primary_user_id, reason, seconds, shown};
 use super::places::Keys;
 use super::signer::Signer;
 use crate::appc::AcIdentifier;
@@ -73,11 +73,15 @@ impl Signature {
         &self.origin
     }
 
+    /// Whether one of the signatures says that this key made it.
+    pub fn may_be_by(&self, key: &Key) -> bool {
+        key.cert().keys().any(|key| self.issuers.iter().any(|issuer| issuer.aliases(key.key().key_handle())))
+    }
+
     /// Whether none of the keys that are trusted for images called `name` can have made any of the signatures, so that it is
     /// of no use to look at what is signed.
     pub fn is_by_nobody_of(&self, keys: &Keys, name: &AcIdentifier) -> bool {
-        let made = |cert: &Cert| cert.keys().any(|key| self.issuers.iter().any(|i| i.aliases(key.key().key_handle())));
-        !keys.trusted.iter().any(|trusted| trusted.scope.covers(name) && made(trusted.key.cert()))
+        !keys.trusted.iter().any(|trusted| trusted.scope.covers(name) && self.may_be_by(&trusted.key))
     }
 
     /// Reads `data` to its end and says of each signature whether it is a good one of it by one of `keys`.
