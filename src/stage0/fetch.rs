@@ -228,9 +228,14 @@ impl<'a> Fetcher<'a> {
     fn signature(&self, place: &ImageLocation) -> Result<Option<Signature>> {
         let bytes = match self.web.document(&place.asc, MAX_SIGNATURE) {
             Ok(Ok(bytes)) => bytes,
-            _ if self.policy.allow_unsigned => return Ok(None),
+            Ok(Err(_)) if self.policy.allow_unsigned => return Ok(None),
             Ok(Err(why)) => {
                 return Err(Error::with_source(format!("cannot fetch {}", place.asc), refusal::of_none(&why)));
+            }
+            // There may be one.
+            Err(error) if self.policy.allow_bad => {
+                self.authority.warn(&format!("{}; that is ignored", error.one_line()));
+                return Ok(None);
             }
             Err(error) => return Err(error),
         };

@@ -205,6 +205,21 @@ fn import_takes_urls() {
 }
 
 #[test]
+fn a_signature_that_may_be_there_is_not_left_out() {
+    let jetpack = Jetpack::fake();
+    let server = Server::new(&NAMES, |request, out| match request.url.as_str() {
+        ACI => file(request, out, &versioned("example.com/app", "1")),
+        _ => reply(out, "503 Service Unavailable", "", b""),
+    });
+    let allowed = ["-o", "allow.no-signature=on", "fetch", ACI];
+    let said = Output::of_command(&mut server.command(&jetpack, &allowed), b"").failure(125);
+    let failed = format!("cannot fetch {ACI}.asc: 503 Service Unavailable");
+    assert_eq!((said, jetpack.contents()), (format!("jetpack: cannot fetch {ACI}: {failed}\n"), vec![]));
+    let warned = server.run(&jetpack, &["fetch", ACI]).success().stderr;
+    assert!(warned.starts_with(&format!("jetpack: warning: {failed}; that is ignored\n")), "{warned}");
+}
+
+#[test]
 fn plain_http_has_to_be_allowed() {
     let jetpack = Jetpack::fake();
     let server = Server::new(&NAMES, |request, out| match request.url.as_str() {
