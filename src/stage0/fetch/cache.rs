@@ -13,7 +13,8 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -88,7 +89,7 @@ impl Entry {
             }
             match Lock::try_exclusive(&path) {
                 // Of a file that was removed meanwhile the lock is worth nothing.
-                Ok(Some(lock)) if path.exists() => return Ok(Entry { directory, url: url.clone(), _lock: lock }),
+                Ok(Some(lock)) if is_of(&lock, &path) => return Ok(Entry { directory, url: url.clone(), _lock: lock }),
                 Ok(None) => std::thread::sleep(PAUSE),
                 Err(error) if path.exists() => return Err(Error::with_source(what(), error)),
                 _ => {}
@@ -163,6 +164,13 @@ impl Entry {
     }
 }
 
+/// Whether a lock is that of the file which is at `path` now, and not of one that was removed, in whose place somebody may have
+/// made another.
+fn is_of(lock: &Lock, path: &Path) -> bool {
+    let held = lock.as_fd().try_clone_to_owned().and_then(|held| File::from(held).metadata());
+    matches!((held, fs::metadata(path)), (Ok(held), Ok(there)) if (held.dev(), held.ino()) == (there.dev(), there.ino()))
+}
+
 /// What a file holds; nothing where it is not there or broken.
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
@@ -197,5 +205,25 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::testing::Scratch;
+
+    #[test]
+    fn the_lock_of_a_file_that_was_removed_is_worth_nothing() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("lock");
+        fs::write(&path, "").unwrap();
+        let lock = Lock::try_exclusive(&path).unwrap().unwrap();
+        assert!(is_of(&lock, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_of(&lock, &path));
+        // Also if there is another one now.
+        fs::write(&path, "").unwrap();
+        assert!(!is_of(&lock, &path));
     }
 }
