@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::saveid::SaveId;
 use super::{FAILED, Host, import, output};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::stage0::discovery::ImageRef;
 use crate::stage0::fetch::{self, Fetcher, Web, Wish};
 use crate::stage0::image::Image;
@@ -82,7 +82,7 @@ impl Fetch {
         let arrived = import::bring(host, store, (&location, None), None, pull)?;
         match arrived {
             Arrived::Image(imported) => Ok(*imported),
-            Arrived::Pod(id) => Err(crate::error::Error::new(format!("{name} was the pod {id}, which is here now"))),
+            Arrived::Pod(id) => Err(Error::new(format!("{name} was the pod {id}, which is here now"))),
         }
     }
 }
@@ -113,6 +113,11 @@ pub(super) fn find(host: &Host, store: &Store, reference: &str, pull: Pull) -> R
     };
     let Some(wanted) = wanted else { return store.find_image(reference) };
     if !host.config.flag("allow.autodiscovery").context(|| "cannot read the configuration")? {
+        if pull == Pull::Always {
+            return Err(Error::new(format!("cannot ask for {reference}: `allow.autodiscovery` is off")).help(format!(
+                "`jetpack fetch --pull always {reference}` asks, and without `--pull always` what is here will do"
+            )));
+        }
         return store.find_image(reference).map_err(|error| {
             error.help(format!("`allow.autodiscovery` is off: `jetpack fetch {reference}` brings it in"))
         });

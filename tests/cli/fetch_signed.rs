@@ -226,6 +226,9 @@ fn what_is_to_run_is_fetched_unless_that_is_forbidden() {
     assert_eq!(archives(&server), ["a.aci"]);
     run(&server, &jetpack, &["prepare", "example.com/a"]).success();
     assert_eq!(server.urls(), [""; 0]);
+    let said = run(&server, &jetpack, &[&forbidden[..3], &["--pull", "always", "example.com/a"]].concat()).failure(125);
+    assert!(said.starts_with("jetpack: cannot ask for example.com/a: `allow.autodiscovery` is off\nhelp: "), "{said}");
+    assert_eq!(server.urls(), [""; 0]);
 }
 
 #[test]
