@@ -11,7 +11,8 @@ use crate::error::{Context, Error, Result};
 /// Nobody is there to answer.
 pub(super) fn confirm(question: &str, otherwise: &str) -> Result<bool> {
     let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
+    // Who does not see the question cannot answer it.
+    if !stdin.is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Error::new(format!("there is no terminal to ask: {question}")).help(otherwise));
     }
     loop {

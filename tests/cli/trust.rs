@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use crate::support::command::{Jetpack, or_skip};
 use crate::support::gpg::{Gpg, place_key};
@@ -106,6 +107,18 @@ fn somebody_has_to_say_yes() {
         assert_eq!(ended, code, "{said}");
         assert_eq!(said.contains("no key was trusted"), code != 0, "{said}");
     }
+    // Nobody sees a question that goes into a file.
+    let said = jetpack.path("said");
+    let inner = jetpack.command(command);
+    let mut redirected = Command::new("sh");
+    redirected.args(["-c", "out=$1; shift; exec \"$@\" 2>\"$out\"", "sh"]).arg(&said);
+    redirected.arg(inner.get_program()).args(inner.get_args());
+    redirected.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut terminal = Terminal::start(&redirected);
+    terminal.send("no\r");
+    assert_eq!(terminal.end().0, 125);
+    let said = fs::read_to_string(said).expect("what was said");
+    assert!(said.contains("there is no terminal to ask"), "{said}");
     // Of two keys in a file, each is asked about.
     let two = jetpack.file("two.asc", &[gpg.export("Alice"), gpg.export("Bob")].concat());
     let mut terminal = Terminal::start(&jetpack.command(["trust", "--root", text(&two)]));
