@@ -14,7 +14,7 @@
 #![forbid(unsafe_code)]
 
 /// Words of what is not finished, wherever they stand.
-const UNFINISHED: [&str; 9] = ["alpha", "beta", "dev", "m", "nightly", "pre", "preview", "rc", "snapshot"];
+const UNFINISHED: [&str; 8] = ["alpha", "beta", "dev", "nightly", "pre", "preview", "rc", "snapshot"];
 
 /// Words of what comes after, behind a dash, too.
 const LATER: [&str; 6] = ["p", "patch", "pl", "post", "r", "rev"];
@@ -110,13 +110,15 @@ mod tests {
     use super::*;
 
     /// Lists of versions, each later than all before it.
-    const ORDERS: [&[&str]; 9] = [
+    const ORDERS: [&[&str]; 10] = [
         &["", "latest", "0", "0.1", "0.9", "0.10", "1", "1.0.1", "1.2", "1.9", "1.10", "1.100", "2", "10"],
         // As semantic versions have it, but for a single number behind the dash.
         &["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11"],
         &["1.0.0-beta.11", "1.0.0-rc.1", "1.0.0-rc.2", "1.0.0-rc.10", "1.0.0", "1.0.1-rc.1", "1.0.1"],
         &["1.0-dev", "1.0-rc1", "1.0-rc2", "1.0-rc10", "1.0", "1.0.1"],
         &["1.0rc1", "1.0rc2", "1.0", "1.0a", "1.0b", "1.0.1", "1.1beta", "1.1"],
+        // As OpenSSL has them; a single letter is a milestone only behind a dash.
+        &["1.0.2-m1", "1.0.2", "1.0.2a", "1.0.2l", "1.0.2m", "1.0.2n", "1.0.2zh", "1.1.0"],
         &["1.0~beta1", "1.0~rc1", "1.0", "1.0-1", "1.0-2", "1.0-10", "1.0.1"],
         &["1.0", "1.0_1", "1.0_2", "1.0.1", "1.0.1_1"],
         &[
