@@ -72,6 +72,8 @@ impl Store {
         let mut findings = Findings::default();
         let staging = self.begin_image().context(what)?;
         let _lock = self.use_images()?;
+        // It may have gone, or been made anew, since it was read.
+        let image = &self.read_image(&image.id).context(what)?;
         let unpacked = match self.unpack_again(image, &staging.tree()).context(what)? {
             Ok(unpacked) => unpacked,
             Err(rotten) => return Ok(Findings { archive: Some(rotten), ..findings }),
