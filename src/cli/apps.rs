@@ -174,6 +174,9 @@ impl AppArgs {
     /// # Errors
     /// There is none of that name.
     pub(super) fn request(self, host: &Host, store: &Store, pull: Pull) -> Result<AppRequest> {
+        let image = fetch::find(host, store, &self.image, pull)?;
+        // Another app's image may have to be fetched first.
+        store.begin_use(&image)?;
         Ok(AppRequest {
             name: self.name,
             exec: self.exec,
@@ -185,7 +188,7 @@ impl AppArgs {
             read_only: self.readonly_rootfs,
             disk: self.disk,
             mounts: self.mount,
-            ..AppRequest::of(fetch::find(host, store, &self.image, pull)?)
+            ..AppRequest::of(image)
         })
     }
 }

@@ -17,7 +17,8 @@ use crate::stage1::lifecycle::Engine;
 /// again.
 ///
 /// With --images, images go, too, that no pod stands on, no other image depends on, and that have no tag, if they have not been
-/// used for a day: since they were imported, or a pod of theirs was made or destroyed.
+/// used for a day: since they, or others on them, were imported or asked for, or a pod of theirs was made or destroyed. What a broken
+/// image may need stays.
 #[derive(Debug, Args)]
 pub(super) struct Gc {
     /// Remove images that nobody needs

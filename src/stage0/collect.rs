@@ -1,7 +1,9 @@
 //! Removing images that nobody needs: `gc --images`.
 //!
 //! An image is needed while a pod stands on it, an image depends on it, or it has a tag. And it is not old until some time has
-//! gone by since it was used last: since it was imported, or a pod that stands on it was made or destroyed.
+//! gone by since it was used last: since it was imported or asked for, be it for the second time, or another that depends on it
+//! was imported, or a pod that stands on it was made or destroyed. Whoever is about to use an image notes that down first, so that it stays until
+//! then. Where it cannot be told what a broken image needs, that stays.
 
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,10 +12,10 @@ use super::dependencies::dependents;
 use super::image::{Destroyed, Image};
 use super::store::Store;
 use crate::appc::ImageId;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 
 /// The file of the image's directory whose time is that of the last use.
-const USED: &str = "used";
+pub(super) const USED: &str = "used";
 
 impl Store {
     /// Notes down that the image is used now.
@@ -25,6 +27,18 @@ impl Store {
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         file.and_then(|file| file.set_modified(SystemTime::now()))
             .context(|| format!("cannot note down in {} that the image is used", path.display()))
+    }
+
+    /// Notes down that somebody is about to use the image.
+    ///
+    /// # Errors
+    /// It has gone since it was found, or the disk fails or is full.
+    pub fn begin_use(&self, image: &Image) -> Result<()> {
+        let _lock = self.use_images()?;
+        if !self.image_directory(&image.id).exists() {
+            return Err(Error::new(format!("image {} was removed meanwhile", image.id.short())));
+        }
+        self.note_use(&image.id)
     }
 
     /// When the image was used last.
@@ -51,16 +65,17 @@ impl Store {
     /// An image that can go.
     fn unneeded(&self, age: Duration) -> Result<Option<Image>> {
         let images = self.list_images()?;
-        let tags = self.tags()?;
+        let tagged = self.tagged_images()?;
         let now = SystemTime::now();
         for image in &images.whole {
             // Of a clock that was set back nothing is old.
             let is_old = now.duration_since(self.last_use(image)).is_ok_and(|unused| unused >= age);
-            let is_tagged = tags.values().any(|id| *id == image.id);
+            let name = Some(&image.manifest.name);
+            let may_need = |broken: &ImageId| self.asks_for(broken, &image.id, name).unwrap_or(true);
             if is_old
-                && !is_tagged
+                && !tagged.contains(&image.id)
                 && dependents(&image.id, &images.whole).is_empty()
-                && !images.broken.iter().any(|(broken, _)| self.asks_for(broken, &image.id))
+                && !images.broken.iter().any(|(broken, _)| may_need(broken))
                 && super::pod::users_of(self, &image.id)?.is_empty()
             {
                 return Ok(Some(image.clone()));

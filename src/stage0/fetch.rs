@@ -141,7 +141,7 @@ impl<'a> Fetcher<'a> {
         if self.pull != Pull::Always
             && let Some(image) = self.store.find_images(text)?.into_iter().find(fits)
         {
-            return Ok(known(image));
+            return self.known(image);
         }
         if self.pull == Pull::Never {
             return Err(not_here(text));
@@ -271,10 +271,16 @@ impl<'a> Fetcher<'a> {
         Ok(image.record.trust.still_holds(&image.manifest.name, &self.authority.keys()?, self.policy))
     }
 
+    /// An image that is here, and wanted.
+    fn known(&self, image: Image) -> Result<Imported> {
+        self.store.begin_use(&image)?;
+        Ok(Imported { image, known: true, warnings: Vec::new() })
+    }
+
     /// Imports what was got.
     fn take(&self, got: Got, expected: Expected<'_>) -> Result<Arrived> {
         let Fetched { staging, signature, url, entry, validators } = match got {
-            Got::Known(image) => return Ok(Arrived::Image(Box::new(known(*image)))),
+            Got::Known(image) => return self.known(*image).map(|image| Arrived::Image(Box::new(image))),
             Got::Fetched(fetched) => *fetched,
         };
         let what = || format!("cannot import {url}");
@@ -359,10 +365,6 @@ pub fn offer_published_keys(
         }
     }
     Err(all_of(failed, &format!("the keys of {name}")))
-}
-
-fn known(image: Image) -> Imported {
-    Imported { image, known: true, warnings: Vec::new() }
 }
 
 fn image(arrived: Arrived) -> Result<Imported> {

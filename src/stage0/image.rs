@@ -16,7 +16,7 @@ use super::pod;
 use super::render::own_layers;
 use super::store::Store;
 use super::tags::Tag;
-use crate::appc::{ImageId, ImageManifest};
+use crate::appc::{AcIdentifier, ImageId, ImageManifest};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 
@@ -194,10 +194,14 @@ impl Store {
         self.drop_stray_tags()
     }
 
-    /// Whether the manifest of a broken image, if that can be read, names the image called `id` as a dependency.
-    pub(super) fn asks_for(&self, broken: &ImageId, id: &ImageId) -> bool {
-        let manifest = self.image_manifest(broken).ok().and_then(|bytes| ImageManifest::parse(&bytes).ok());
-        manifest.is_some_and(|manifest| manifest.dependencies.iter().any(|other| other.image_id.as_ref() == Some(id)))
+    /// Whether the manifest of a broken image, if that can be read, has a dependency that the image called `id` can be, which has
+    /// this name.
+    pub(super) fn asks_for(&self, broken: &ImageId, id: &ImageId, name: Option<&AcIdentifier>) -> Option<bool> {
+        let manifest = self.image_manifest(broken).ok().and_then(|bytes| ImageManifest::parse(&bytes).ok())?;
+        Some(manifest.dependencies.iter().any(|dependency| match &dependency.image_id {
+            Some(other) => other == id,
+            None => Some(&dependency.image_name) == name,
+        }))
     }
 
     /// Removes an image, and gives the tags that it had.
@@ -210,8 +214,10 @@ impl Store {
         }
         let images = self.list_images()?;
         let mut dependents = dependencies::dependents(id, &images.whole);
+        let name = images.whole.iter().find(|image| image.id == *id).map(|image| &image.manifest.name);
         let broken = images.broken.iter().map(|(broken, _)| broken).filter(|broken| *broken != id);
-        dependents.extend(broken.filter(|broken| self.asks_for(broken, id)).map(|broken| broken.short().to_string()));
+        let asking = broken.filter(|broken| self.asks_for(broken, id, name) == Some(true));
+        dependents.extend(asking.map(|broken| broken.short().to_string()));
         if !dependents.is_empty() {
             return Err(Error::new(format!(
                 "image {} has images that depend on it: {}",

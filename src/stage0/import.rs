@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::collect::USED;
 use super::dependencies;
 use super::dependencies::Provide;
 use super::discovery::ImageRef;
@@ -149,7 +150,7 @@ impl Store {
         expected.check(&id, &manifest)?;
         let (verified, warning) = verified.named(&manifest.name)?;
         unpacked.warnings.extend(warning);
-        if let Some(image) = self.whole_image(&id)? {
+        if let Some(image) = self.known_image(&id)? {
             let image = self.keep_signature(image, &verified, &unpacked, &staging)?;
             return Ok(Imported { image, known: true, warnings: unpacked.warnings });
         }
@@ -160,6 +161,7 @@ impl Store {
         // Nothing that this stands on goes while it is read.
         let lock = self.use_images()?;
         let (mut rendered, dependencies) = self.render(&staging, &unpacked, dependencies, &mut record)?;
+        dependencies.iter().try_for_each(|image| self.note_use(&image.id))?;
         drop(lock);
         let mut staging = staging;
         if let Some(received) = expected.received {
@@ -235,6 +237,8 @@ impl Store {
         fs::write(directory.path().join(MANIFEST), manifest).context(what)?;
         let json = serde_json::to_vec_pretty(&image.record).context(what)?;
         fs::write(directory.path().join(RECORD), json).context(what)?;
+        // It is new in this store, however old its record is.
+        fs::write(directory.path().join(USED), "").context(what)?;
         if let Some(signature) = signature {
             fs::write(directory.path().join(SIGNATURE), signature).context(what)?;
         }
@@ -280,6 +284,7 @@ impl Store {
             (Trust::Signed(_), _) | (_, None) => return Ok(image),
         };
         let _lock = self.change_images()?;
+        image.record = self.read_image(&image.id).context(what)?.record;
         let new = record(verified, unpacked);
         let record = Record {
             origin: new.origin,
@@ -305,6 +310,14 @@ impl Store {
         let has_archive = self.image_directory(id).join(ARCHIVE).exists();
         let layers = self.storage().layers()?;
         Ok((has_archive && image.record.layers.iter().all(|layer| layers.contains(layer))).then_some(image))
+    }
+
+    /// The same, when it is about to be used: it is no longer one that nobody has used for long.
+    fn known_image(&self, id: &ImageId) -> Result<Option<Image>> {
+        let _lock = self.use_images()?;
+        let image = self.whole_image(id)?;
+        image.as_ref().map_or(Ok(()), |image| self.note_use(&image.id))?;
+        Ok(image)
     }
 
     /// Checks that nobody has removed what the image depends on since it was rendered, or imported it again, which may have given

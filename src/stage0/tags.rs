@@ -4,7 +4,7 @@
 //! which has the image's id in it and takes the place of the one before by rename. What is called so is there as long as its
 //! image is: removing the image removes its tags.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
@@ -81,27 +81,37 @@ impl Store {
         self.root().join("tags")
     }
 
-    /// All tags and the ids of their images. A file there that is no tag is left out.
+    /// All tags that can be read, and the ids of their images.
     ///
     /// # Errors
     /// The store cannot be read.
     pub fn tags(&self) -> Result<BTreeMap<Tag, ImageId>> {
+        let read = |tag: Tag| self.tagged(&tag).ok().flatten().map(|id| (tag, id));
+        Ok(self.tag_names()?.into_iter().filter_map(read).collect())
+    }
+
+    /// The ids of all images that have a tag.
+    ///
+    /// # Errors
+    /// The store or a tag cannot be read, so that nobody knows which image has it.
+    pub(super) fn tagged_images(&self) -> Result<HashSet<ImageId>> {
+        let ids = self.tag_names()?.into_iter().filter_map(|tag| self.tagged(&tag).transpose());
+        ids.collect()
+    }
+
+    /// All tags, whatever is in their files. A file there that is no tag is left out.
+    fn tag_names(&self) -> Result<Vec<Tag>> {
         let directory = self.tags_directory();
         let what = || format!("cannot read {}", directory.display());
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
-            Err(e) if is_missing(&e) => return Ok(BTreeMap::new()),
+            Err(e) if is_missing(&e) => return Ok(Vec::new()),
             Err(e) => return Err(e).context(what),
         };
-        let mut tags = BTreeMap::new();
+        let mut tags = Vec::new();
         for entry in entries {
             let name = entry.context(what)?.file_name();
-            let tag = name.to_str().and_then(|name| name.replace('+', "/").parse::<Tag>().ok());
-            if let Some(tag) = tag
-                && let Ok(Some(id)) = self.tagged(&tag)
-            {
-                tags.insert(tag, id);
-            }
+            tags.extend(name.to_str().and_then(|name| name.replace('+', "/").parse::<Tag>().ok()));
         }
         Ok(tags)
     }
@@ -188,12 +198,8 @@ impl Store {
 
     /// Removes the tags of images that are not there. Nobody may be using the store's images.
     pub(super) fn drop_stray_tags(&self) -> Result<()> {
-        let directory = self.tags_directory();
-        let Ok(entries) = fs::read_dir(&directory) else { return Ok(()) };
-        for entry in entries {
-            let name = entry.context(|| format!("cannot read {}", directory.display()))?.file_name();
-            let tag = name.to_str().and_then(|name| name.replace('+', "/").parse::<Tag>().ok());
-            if let Some(tag) = tag.filter(|tag| matches!(self.tagged(tag), Ok(None))) {
+        for tag in self.tag_names()? {
+            if let Ok(None) = self.tagged(&tag) {
                 self.remove_tag(&tag)?;
             }
         }

@@ -120,6 +120,63 @@ fn what_a_broken_image_or_pod_may_need_stays() {
 }
 
 #[test]
+fn what_a_broken_image_may_need_by_its_name_stays() {
+    let jetpack = with_script("exit 0");
+    jetpack.import(&versioned("base", "1"));
+    let named = "{\"dependencies\": [{\"imageName\": \"base\"}],";
+    let top = jetpack.import(&Archive::with_manifest(&manifest("top", None).replacen('{', named, 1)).finish());
+    let directory = jetpack.store().join("images").join(&top);
+    std::fs::write(directory.join("image.json"), "").expect("a broken record");
+    jetpack.run(["gc", "--images", "--older", "0s"]).success();
+    let left = jetpack.run(["images", "-H"]).success().stdout;
+    assert!(left.contains(" base ") && !left.contains("example.com/app"), "{left}");
+    jetpack.run(["destroy-image", "base"]).failure(125);
+    // Of one of which nothing can be read, nobody knows what it needs.
+    std::fs::write(directory.join("manifest"), "{").expect("a broken manifest");
+    jetpack.run(["gc", "--images", "--older", "0s"]).success();
+    assert_eq!(listed(&jetpack).len(), 1);
+    jetpack.run(["destroy-image", &top]).success();
+    jetpack.run(["gc", "--images", "--older", "0s"]).success();
+    assert_eq!(jetpack.contents(), [""; 0]);
+}
+
+#[test]
+fn while_a_tag_cannot_be_read_no_image_goes() {
+    let (jetpack, ids) = old_images();
+    let before = listed(&jetpack);
+    std::fs::write(jetpack.store().join("tags/tagged@keep"), "sha512-").expect("a tag");
+    let said = jetpack.run(["gc", "--images"]).failure(125);
+    let help = "help: set it anew, with `jetpack tag IMAGE tagged@keep`, or remove it with `jetpack untag tagged@keep`";
+    assert!(said.starts_with("jetpack: cannot read the tag tagged@keep: ") && said.contains(help), "{said}");
+    assert_eq!(listed(&jetpack), before);
+    jetpack.run(["tag", &ids["tagged"], "keep"]).success();
+    jetpack.run(["gc", "--images"]).success();
+    assert_eq!(listed(&jetpack), BTreeSet::from([ids["tagged"].clone()]));
+}
+
+#[test]
+fn to_import_an_image_again_or_one_on_it_is_a_use() {
+    let (jetpack, ids) = old_images();
+    jetpack.import(&versioned("base", "1"));
+    jetpack.run(["gc", "--images"]).success();
+    assert_eq!(listed(&jetpack), BTreeSet::from([ids["base"].clone(), ids["tagged"].clone()]));
+    set_old(&jetpack, &ids["base"]);
+    let on = "{\"dependencies\": [{\"imageName\": \"base\"}],";
+    let top = jetpack.import(&Archive::with_manifest(&manifest("top", None).replacen('{', on, 1)).finish());
+    jetpack.run(["destroy-image", &top]).success();
+    assert_eq!(jetpack.run(["gc", "--images"]).success().stdout, "");
+}
+
+#[test]
+fn what_came_from_an_old_store_is_not_old_in_the_new_one() {
+    let (old, ids) = old_images();
+    let new = Jetpack::uninitialized(&["storage=fake", "isolation=fake"]);
+    new.run(["init", "--from", old.store().to_str().expect("a plain path")]).success();
+    assert_eq!(new.run(["gc", "--images"]).success().stdout, "");
+    assert_eq!(listed(&new).len(), ids.len());
+}
+
+#[test]
 fn ages_are_checked() {
     let jetpack = Jetpack::fake();
     for age in ["", "1", "h", "1.5h", "-1h"] {
