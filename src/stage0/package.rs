@@ -33,6 +33,7 @@ use super::compression::{Compression, decoder, is_tar_header};
 use super::interruptible::Interruptible;
 use super::keystore::Verified;
 use super::plan::DISK;
+use super::unpack::too_large;
 use crate::appc::{ImageId, PodManifest, VolumeKind};
 use crate::command::zfs::stream::is_stream;
 use crate::error::{Context, Error, Result};
@@ -125,6 +126,8 @@ pub(super) fn recognise(verified: &Verified) -> Result<Kind> {
 /// A package that is being read, from its first file to its last.
 struct Reader<'a, R: Read> {
     files: tar::Entries<'a, R>,
+    /// The most bytes that a file of an image may have.
+    most: Option<u64>,
 }
 
 impl<'a, R: Read> Reader<'a, R> {
@@ -132,7 +135,7 @@ impl<'a, R: Read> Reader<'a, R> {
     fn open(archive: &'a mut tar::Archive<R>) -> Result<(Self, Head)> {
         // Extensions of tar are not looked at: there are none, and whoever wrote them could fill the memory.
         let files = archive.entries().context(|| "cannot read the package")?.raw(true);
-        let mut reader = Reader { files };
+        let mut reader = Reader { files, most: None };
         let text = reader.text(HEAD)?;
         let what = || format!("cannot understand {HEAD}");
         // The rest may be something that only the newer version knows.
@@ -170,11 +173,14 @@ impl<'a, R: Read> Reader<'a, R> {
         Ok(text)
     }
 
-    /// Copies the next file to `path`.
+    /// Copies the next file to `path`, if it is not longer than it may be.
     fn stream(&mut self, name: &str, path: &Path) -> Result<File> {
         let what = || format!("cannot copy {name} out of the package");
         let entry = self.next(name)?;
         let size = entry.size();
+        if let Some(most) = self.most.filter(|most| size > *most) {
+            return Err(too_large(&format!("{name} in the package has"), most));
+        }
         let mut file = File::options().read(true).write(true).create_new(true).open(path).context(what)?;
         let copied = std::io::copy(&mut Interruptible(entry), &mut file).context(what)?;
         if copied == size { Ok(file) } else { Err(Error::with_source(what(), "the package ends early")) }
@@ -232,6 +238,27 @@ fn check_movable(manifest: &PodManifest) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_brings_no_more_than_it_may() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let head = serde_json::json!({ "format": 1, "incremental": false,
+                                       "pod": { "id": Uuid::nil(), "exited": false } });
+        for (name, bytes) in [(HEAD, head.to_string().into_bytes()), (ARCHIVE, vec![1; 100]), (TREE, vec![2; 101])] {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, name, &*bytes).unwrap();
+        }
+        let package = tar.into_inner().unwrap();
+        let scratch = crate::sys::testing::Scratch::new();
+        let mut archive = tar::Archive::new(&*package);
+        let (mut reader, _) = Reader::open(&mut archive).unwrap();
+        reader.most = Some(100);
+        assert_eq!(reader.stream(ARCHIVE, &scratch.path().join("a")).unwrap().metadata().unwrap().len(), 100);
+        let error = reader.stream(TREE, &scratch.path().join("b")).unwrap_err();
+        assert_eq!(error.to_string(), "tree.zfs in the package has more than 100 bytes");
+        assert!(error.help_line().unwrap().contains("images.max-size") && !scratch.path().join("b").exists());
+    }
 
     #[test]
     fn heads_are_what_they_were() {

@@ -120,7 +120,7 @@ pub(super) fn id_digest(archive: impl Read + Send) -> Result<[u8; 64]> {
 }
 
 /// The error of an archive that has more bytes than `limit`.
-fn too_large(what: &str, limit: u64) -> Error {
+pub(super) fn too_large(what: &str, limit: u64) -> Error {
     Error::new(format!("{what} more than {limit} bytes")).help(
         "if it is to be trusted, raise `images.max-size` in jetpack.conf(5), or for once pass `-o images.max-size=SIZE`",
     )

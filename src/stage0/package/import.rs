@@ -58,6 +58,7 @@ impl Store {
         let parts = staging(self.root())?;
         match head.content {
             Content::Image { id, dependencies, signed, .. } => {
+                package.most = self.max_image_size();
                 let aci = parts.path().join(ARCHIVE);
                 package.stream(ARCHIVE, &aci)?;
                 let signature = match signed {
