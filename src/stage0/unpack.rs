@@ -38,7 +38,7 @@ use crate::error::{Error, Result};
 use crate::stage0::compression::Compression;
 
 pub(super) use archive::MAX_EXTENDED;
-pub(super) use meta::Warnings;
+pub(super) use meta::{Warnings, is_overlay};
 pub(super) use name::{MAX_NAME, show};
 
 use archive::Archive;

@@ -20,11 +20,12 @@ use super::image::{ARCHIVE, Image};
 use super::interruptible::Interruptible;
 use super::properties::Properties;
 use super::store::Store;
-use super::unpack::{Options, Unpacked, id_digest, unpack};
+use super::unpack::{Options, Unpacked, id_digest, is_overlay, unpack};
 use crate::appc::{AcIdentifier, ImageId};
 use crate::error::{Context, Error, Result};
 use crate::progress::Step;
-use crate::sys::tree::{Node, file_type, open_entry, open_path, open_regular, stat_entry};
+use crate::sys::os::attrs;
+use crate::sys::tree::{Node, Walk, file_type, open_entry, open_path, open_regular, stat_entry};
 
 /// What is wrong with an image. Paths are absolute in it, and what in them is no text is shown in escapes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -44,6 +45,9 @@ pub struct Findings {
     /// Those that are not what they should be.
     pub changed: Vec<Changed>,
 }
+
+/// The aspect of extended attributes.
+const ATTRIBUTES: &str = "attributes";
 
 /// A file that is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -173,7 +177,30 @@ fn compare(expected: &Path, there: &Path, findings: &mut Findings) -> Result<()>
             findings.changed.push(Changed { path: text(path), differs });
         }
     }
+    for path in stacked_otherwise(there.as_fd())? {
+        let path = text(&path);
+        match findings.changed.iter_mut().find(|changed| changed.path == path) {
+            Some(changed) if changed.differs.contains(&ATTRIBUTES) => {}
+            Some(changed) => changed.differs.push(ATTRIBUTES),
+            None => findings.changed.push(Changed { path, differs: vec![ATTRIBUTES] }),
+        }
+    }
     Ok(())
+}
+
+/// The files that have extended attributes by which overlayfs shows something else than them. They belong to the host and not to
+/// the image, and so no comparison looks at them; but no layer is made with any.
+fn stacked_otherwise(tree: BorrowedFd<'_>) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut walk = Walk::new(tree).context(|| "cannot open the layer")?;
+    while walk.advance().context(|| "cannot read the layer")?.is_some() {
+        let what = "cannot read extended attributes";
+        let (xattrs, _) = attrs::get_attributes(walk.node().context(|| what)?).context(|| what)?;
+        if xattrs.iter().any(|(name, _)| is_overlay(name)) {
+            found.push(walk.path().to_path_buf());
+        }
+    }
+    Ok(found)
 }
 
 /// A path of the image, however long.
@@ -213,7 +240,7 @@ fn aspects(expected: BorrowedFd<'_>, there: BorrowedFd<'_>, path: &Path) -> Resu
     note("time", time(&before) != time(&after));
     note("device", is_device && before.st_rdev != after.st_rdev);
     let (one, other) = (old.properties()?, new.properties()?);
-    note("attributes", one.xattrs != other.xattrs || one.lost != other.lost);
+    note(ATTRIBUTES, one.xattrs != other.xattrs || one.lost != other.lost);
     note("acl", one.acls != other.acls);
     note("flags", one.flags != other.flags);
     Ok(if differ.is_empty() { vec!["links"] } else { differ })

@@ -48,7 +48,16 @@ fn an_image_is_whole_until_somebody_changes_it() {
         let script = "echo more >>/d/f; rm /bin/busybox";
         jetpack.run(["run", "--destroy", "middle", "--exec", "/bin/sh", "--", "-c", script]).success();
         assert_eq!(verify(&jetpack, "top"), whole, "{storage}");
-        let file = layer(&jetpack, "middle").join("d/f");
+        let layer = layer(&jetpack, "middle");
+        // What overlayfs would hide the file's directory of the parent by.
+        let opaque = ["-n", "trusted.overlay.opaque", "-v", "y"];
+        if Command::new("setfattr").args(opaque).arg(layer.join("d")).status().is_ok_and(|status| status.success()) {
+            let said = ["busybox-base): whole", "middle): changed /d (attributes)"];
+            assert_eq!(verify(&jetpack, "middle"), said, "{storage}");
+            let removed = Command::new("setfattr").args(["-x", opaque[1]]).arg(layer.join("d")).status();
+            assert!(removed.is_ok_and(|status| status.success()));
+        }
+        let file = layer.join("d/f");
         std::os::unix::fs::chown(&file, Some(9), None).expect("an owner");
         let said = verify(&jetpack, "middle");
         // Another owner takes the set-id bits away.

@@ -209,7 +209,7 @@ fn xattrs(entry: &Entry, warnings: &mut Warnings) -> std::result::Result<Xattrs,
 }
 
 /// Whether the attribute would tell overlayfs to do something.
-fn is_overlay(name: &[u8]) -> bool {
+pub(in crate::stage0) fn is_overlay(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
