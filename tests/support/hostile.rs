@@ -17,6 +17,8 @@ pub(crate) enum Fate {
     Refused(&'static str),
     /// It becomes an image, which has this file.
     Contained(PathBuf),
+    /// It becomes an image, which has this device where the store may have any. No pod can open it there.
+    Device(PathBuf),
 }
 
 /// An archive, and what is to come of it.
@@ -92,6 +94,15 @@ fn refused(what: &str, entries: &[Vec<u8>], why: &'static str) -> Hostile {
 
 fn contained(what: &str, entries: &[Vec<u8>], file: impl Into<PathBuf>) -> Hostile {
     Hostile { what: what.to_owned(), archive: whole(entries), options: Vec::new(), fate: Fate::Contained(file.into()) }
+}
+
+/// An archive with a device, which has these numbers.
+fn device(what: &str, kind: u8, (major, minor): (u32, u32)) -> Hostile {
+    let node = entry(kind, b"rootfs/device", b"", b"", |header| {
+        header.set_device_major(major).expect("a GNU header");
+        header.set_device_minor(minor).expect("a GNU header");
+    });
+    Hostile { fate: Fate::Device("device".into()), ..contained(what, &[node], "") }
 }
 
 impl Hostile {
@@ -281,6 +292,8 @@ fn claims() -> Vec<Hostile> {
         refused("the same in the older format", &[old], "the files have, with their holes, more than"),
         contained("a sparse file of two terabytes that the person wants", &sparse(), "hole").with("images.max-size=3T"),
         contained("a file with another's rights", &[setuid], "su"),
+        device("a device of the host's disk", b'4', (8, 0)),
+        device("a device of the kernel's memory", b'3', (1, 1)),
     ]
 }
 
@@ -453,18 +466,21 @@ fn check(jetpack: &Jetpack, hostile: &Hostile, context: &str) {
     let options = hostile.options.iter().flat_map(|option| ["-o", option]);
     let import = ["--insecure-options", "image", "import", path.to_str().expect("a plain path")];
     let output = jetpack.run(options.chain(import));
+    let unsigned = format!("jetpack: warning: {} is not signed: nobody knows who made it\n", path.display());
     match &hostile.fate {
         Fate::Refused(why) => {
-            let beginning = format!("jetpack: cannot import {}: ", path.display());
+            let beginning = format!("{unsigned}jetpack: cannot import {}: ", path.display());
             let told = output.code == 125 && output.stderr.strip_prefix(&beginning).is_some_and(|s| s.starts_with(why));
             assert!(told && output.stdout.is_empty(), "{what}: {output:?}");
         }
-        Fate::Contained(file) => {
+        Fate::Contained(file) | Fate::Device(file) => {
             assert_eq!((output.code, output.stdout.lines().count()), (0, 1), "{what}: {output:?}");
             let id = output.stdout.trim();
             let layer = jetpack.store().join("layers").join(id);
             let layer = if jetpack.dataset().is_some() { layer.join("tree") } else { layer };
-            assert!(fs::symlink_metadata(layer.join(file)).is_ok(), "{what}");
+            let is_left_out = matches!(hostile.fate, Fate::Device(_)) && context == "fake";
+            assert_eq!(fs::symlink_metadata(layer.join(file)).is_ok(), !is_left_out, "{what}");
+            assert_eq!(output.stderr.contains("devices are left out"), is_left_out, "{what}: {output:?}");
             let shown = jetpack.run(["--format", "json", "show-image", id]).success().stdout;
             assert_eq!(shown.contains("\"su\""), file.ends_with("su"), "{shown}");
             jetpack.run(["destroy-image", id]).success();
