@@ -19,7 +19,10 @@ fn an_image_that_is_not_there() {
         ["other", "example.com/app:2", "example.com/app,os=freebsd", "example.com", "0123456789", "", &long]
     {
         for command in OF_IMAGES {
-            let said = jetpack.run([command, reference]).failure(125);
+            // These would look for it elsewhere.
+            let pull = if matches!(command, "prepare" | "run") { &["--pull", "never"][..] } else { &[] };
+            let words = [command].into_iter().chain(pull.iter().copied()).chain([reference]);
+            let said = jetpack.run(words).failure(125);
             let expected = format!(
                 "jetpack: there is no image {reference:?}\nhelp: `jetpack images` lists those that are here; \
                  `jetpack import FILE` brings one in\n"

@@ -87,5 +87,6 @@ fn a_slow_download_shows_rate_and_time_left() {
     assert!(after.contains("\u{1b}[2K"), "{after:?}");
     assert_eq!(terminal.end().0, 0);
     jetpack.run(["destroy-image", "slow"]).success();
-    assert_eq!(server.run(&jetpack, &["fetch", "https://example.com/a.aci"]).success().stderr, "");
+    let warning = "jetpack: warning: https://example.com/a.aci is not signed: nobody knows who made it\n";
+    assert_eq!(server.run(&jetpack, &["fetch", "https://example.com/a.aci"]).success().stderr, warning);
 }
