@@ -123,6 +123,14 @@ impl Foreign<'_> {
         names.all(is_of_the_pod)
     }
 
+    /// Takes the directories out of a difference in which only what is not the image's was made or removed, whether or not it is
+    /// there still.
+    pub fn overlook(&self, difference: &mut Difference) {
+        std::iter::once(Path::new(""))
+            .chain(self.etc.iter().map(PathBuf::as_path))
+            .for_each(|path| difference.overlook(path));
+    }
+
     /// The directories in which something was made or removed that is not the image's. Those that the difference does not have
     /// differ from the parent's in their time at most.
     pub fn disturbed(&self, difference: &Difference) -> Vec<&Path> {

@@ -65,6 +65,18 @@ impl Difference {
         self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
     }
 
+    /// Whether something came into a directory, or went from it.
+    pub fn has_changed_in(&self, directory: &Path) -> bool {
+        self.added.iter().chain(&self.removed).any(|path| path.parent() == Some(directory))
+    }
+
+    /// Takes a directory out that differs in nothing but the time of modification, if nothing came into it or went.
+    pub fn overlook(&mut self, directory: &Path) {
+        if self.touched.iter().any(|path| path == directory) && !self.has_changed_in(directory) {
+            self.changed.retain(|path| path != directory);
+        }
+    }
+
     /// What has to be in the archive that makes the changed tree of the parent.
     pub fn selection(&self) -> Selection {
         Selection::Paths(self.added.iter().chain(&self.changed).cloned().collect())
@@ -318,7 +330,10 @@ impl Diff<'_> {
     /// Brings in what only the whole trees tell.
     fn finish(self) -> Difference {
         let (mut found, by_time, excused) = (self.found, self.by_time, self.excused);
-        found.changed.retain(|path| !(by_time.contains(path) && excused.contains(path)));
+        let is_excused =
+            |path: &PathBuf| by_time.contains(path) && excused.contains(path) && !found.has_changed_in(path);
+        let dropped: HashSet<PathBuf> = found.changed.iter().filter(|path| is_excused(path)).cloned().collect();
+        found.changed.retain(|path| !dropped.contains(path));
         let added: HashSet<&PathBuf> = found.added.iter().collect();
         let relinked = links::relinked(&self.old.links, &self.new.links);
         found.changed.extend(relinked.into_iter().filter(|path| !added.contains(path)));

@@ -128,7 +128,9 @@ impl Collect<'_> {
             Ok(!is_foreign)
         })?;
         let known = Known::new(knowledge, noted);
-        diff_knowing(parent, pod, &|path| foreign.has(path), &known)
+        let mut difference = diff_knowing(parent, pod, &|path| foreign.has(path), &known)?;
+        foreign.overlook(&mut difference);
+        Ok(difference)
     }
 
     /// What of the pod's root is not the image's.
